@@ -1,0 +1,28 @@
+/** Why a connection could not be opened. */
+import type { ClientRequest, IncomingMessage } from "node:http"
+import * as Data from "effect/Data"
+
+/** The server could not be reached, or did not speak as a WebSocket server of the subprotocol should. */
+export class ConnectError extends Data.TaggedError("ConnectError")<{
+  readonly message: string
+  readonly cause?: unknown
+  /** `false` when trying again cannot help: the server speaks, but no subprotocol of ours, or no WebSocket at all. */
+  readonly retryable: boolean
+}> {}
+
+/** The server answered the upgrade request with an ordinary HTTP response, for instance 401. */
+export class UnexpectedHttpResponse extends Data.TaggedError("UnexpectedHttpResponse")<{
+  readonly message: string
+  /** The HTTP status code. */
+  readonly code: number
+}> {
+  declare readonly request: ClientRequest
+  declare readonly response: IncomingMessage
+
+  constructor(request: ClientRequest, response: IncomingMessage) {
+    const code = response.statusCode ?? 0
+    super({ message: `the server answered ${code} ${response.statusMessage ?? ""}`.trimEnd(), code })
+    // Not enumerable: the request holds the password, and whoever logs the error must not log that.
+    Object.defineProperties(this, { request: { value: request }, response: { value: response } })
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Typed routing: which Effect answers which action.
+ *
+ * Handlers are values. {@link make} types each handler by its action, and remembers which side sends the actions, so that
+ * a server cannot be given a station's handlers or the other way round. A handler keeps its own requirements; the server
+ * or client that runs it asks for them.
+ *
+ * ```ts
+ * const CentralSystem = Handlers.make(Ocpp16, {
+ *   Heartbeat: () => Effect.map(DateTime.now, (now) => ({ currentTime: DateTime.formatIso(now) })),
+ * })
+ * ```
+ */
+import type * as Effect from "effect/Effect"
+import type * as Action from "./Action.ts"
+import type * as Protocol from "./Protocol.ts"
+import type { RPCError } from "./RPCError.ts"
+
+/** What a handler can know about the call beside its payload. */
+export interface CallInfo {
+  /** The action's name. */
+  readonly action: string
+  readonly messageId: string
+}
+
+/** Succeeding with this sends no answer at all: whoever does so answers by other means, or leaves the peer waiting. */
+export const noReply: unique symbol = Symbol.for("effect-ocpp/Handlers/noReply")
+
+/** Answers one action: with its response, or with an RPCError that leaves as a CALLERROR. */
+export type Handler<A extends Action.Any, R = never> = (
+  request: Action.Request<A>,
+  call: CallInfo,
+) => Effect.Effect<A extends Action.Call ? Action.Response<A> | typeof noReply : void, RPCError, R>
+
+/** Answers any action. */
+export type AnyHandler<R = never> = (request: unknown, call: CallInfo) => Effect.Effect<unknown, RPCError, R>
+
+/**
+ * Some handlers.
+ *
+ * `Sender` is the side whose calls they answer, `"station"` for what a CSMS handles; `R` is what they require.
+ */
+export interface Handlers<out Sender extends "station" | "csms" = never, out R = never> {
+  /** Exists in the type only. */
+  readonly "~sender"?: Sender
+  /** The subprotocol whose actions these are; `undefined` for handlers of any subprotocol. */
+  readonly protocol: string | undefined
+  readonly actions: ReadonlyMap<string, AnyHandler<R>>
+  /** Handles what `actions` does not. */
+  readonly wildcard: AnyHandler<R> | undefined
+}
+
+type ActionNamed<P extends Protocol.Protocol, Name> =
+  P extends Protocol.Protocol<string, infer Actions> ? Extract<Actions, { readonly name: Name }> : never
+
+type Names<P extends Protocol.Protocol> = P extends Protocol.Protocol<string, infer Actions> ? Actions["name"] : never
+
+type HandlersOf<P extends Protocol.Protocol> = {
+  readonly [Name in Names<P>]?: Handler<ActionNamed<P, Name>, any>
+}
+
+type RequirementsOf<H> = {
+  [K in keyof H]: H[K] extends (...args: ReadonlyArray<never>) => infer Result
+    ? [Result] extends [Effect.Effect<unknown, unknown, infer R>]
+      ? [Result] extends [never]
+        ? never
+        : R
+      : never
+    : never
+}[keyof H]
+
+type SendersOf<P extends Protocol.Protocol, H> = Exclude<ActionNamed<P, keyof H>["sender"], "both">
+
+/** Handlers of some actions of a subprotocol. */
+export const make = <P extends Protocol.Protocol, const H extends HandlersOf<P>>(
+  protocol: P,
+  handlers: H & { readonly [Name in keyof H]: Name extends Names<P> ? unknown : never },
+): Handlers<SendersOf<P, H>, RequirementsOf<H>> => ({
+  protocol: protocol.name,
+  // Each handler accepts its own action's request only, and is only ever looked up by that action's name.
+  actions: new Map(Object.entries(handlers)) as ReadonlyMap<string, AnyHandler<any>>,
+  wildcard: undefined,
+})
+
+/** A handler for whatever no other handler answers; of one subprotocol, or of all. */
+export const wildcard = <R = never>(handler: AnyHandler<R>, protocol?: Protocol.Protocol): Handlers<never, R> => ({
+  protocol: protocol?.name,
+  actions: new Map(),
+  wildcard: handler,
+})
+
+/** Finds the handler of an action, if there is one. */
+export type Router<R = never> = (action: string) => AnyHandler<R> | undefined
+
+/** The router of one subprotocol. The first of the given handlers that knows an action answers it. */
+export const route = <R>(
+  handlers: ReadonlyArray<Handlers<"station" | "csms", R>>,
+  protocol: Protocol.Protocol,
+): Router<R> => {
+  const actions = new Map<string, AnyHandler<R>>()
+  let rest: AnyHandler<R> | undefined
+  for (const some of handlers) {
+    if (some.protocol !== undefined && some.protocol !== protocol.name) continue
+    for (const [action, handler] of some.actions) if (!actions.has(action)) actions.set(action, handler)
+    rest ??= some.wildcard
+  }
+  return (action) => actions.get(action) ?? rest
+}

@@ -1,0 +1,116 @@
+/**
+ * What the core needs from a socket: text out, text in, ping, close.
+ *
+ * A transport is deliberately plain: calls and callbacks, no Effect, because every frame passes through it. Whoever makes
+ * one (`WebSocket`, {@link makePair}, a test) keeps these promises: nothing is delivered before {@link Transport.listen};
+ * messages come in order, one at a time, never from within `send`; `onClose` comes exactly once, last, and whatever
+ * happens; no method throws.
+ */
+
+/** What a transport tells its owner. */
+export interface Listener {
+  /** A text message arrived. */
+  readonly onMessage: (text: string) => void
+  /** The peer answered a ping. */
+  readonly onPong: () => void
+  /** The peer sent a ping, which the transport has answered. */
+  readonly onPing: () => void
+  /** Something broke; `onClose` follows. */
+  readonly onError: (error: Error) => void
+  /** The connection is gone: the code and reason that the peer sent, 1006 when it sent none. */
+  readonly onClose: (code: number, reason: string) => void
+}
+
+/** One end of an open connection. */
+export interface Transport {
+  /** The subprotocol that was agreed on, `""` for none. */
+  readonly protocol: string
+  /** How many bytes wait to be written. */
+  readonly bufferedAmount: number
+  /** Starts the delivery. Called once. */
+  readonly listen: (listener: Listener) => void
+  /** Sends a text message; does nothing once closing. */
+  readonly send: (text: string) => void
+  /** Sends a ping; does nothing once closing. */
+  readonly ping: () => void
+  /** Starts the closing handshake. The reason is cut to what a close frame holds. */
+  readonly close: (code: number, reason: string) => void
+  /** Drops the connection without a handshake. */
+  readonly terminate: () => void
+}
+
+/**
+ * Two ends of a connection in memory. What one end sends, the other receives in a later microtask; the closing handshake
+ * and pings work as on a socket.
+ */
+export const makePair = (protocol = ""): readonly [Transport, Transport] => {
+  const a = new MemoryTransport(protocol)
+  const b = new MemoryTransport(protocol)
+  a.peer = b
+  b.peer = a
+  return [a, b]
+}
+
+class MemoryTransport implements Transport {
+  readonly protocol: string
+  readonly bufferedAmount = 0
+  peer: MemoryTransport = this
+  #listener: Listener | undefined
+  #inbox: Array<(listener: Listener) => void> = []
+  #state: "open" | "closing" | "closed" = "open"
+
+  constructor(protocol: string) {
+    this.protocol = protocol
+  }
+
+  listen(listener: Listener): void {
+    this.#listener = listener
+    this.#schedule()
+  }
+
+  send(text: string): void {
+    if (this.#state === "open") this.peer.#deliver((listener) => listener.onMessage(text))
+  }
+
+  ping(): void {
+    if (this.#state !== "open") return
+    this.peer.#deliver((listener) => {
+      listener.onPing()
+      this.#deliver((own) => own.onPong())
+    })
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#state !== "open") return
+    this.#state = "closing"
+    this.peer.#deliver(() => {
+      this.peer.#end(code, reason)
+      this.#deliver(() => this.#end(code, reason))
+    })
+  }
+
+  terminate(): void {
+    this.peer.#deliver(() => this.peer.#end(1006, ""))
+    this.#inbox.length = 0
+    this.#deliver(() => this.#end(1006, ""))
+    if (this.#state === "open") this.#state = "closing"
+  }
+
+  #end(code: number, reason: string): void {
+    if (this.#state === "closed") return
+    this.#state = "closed"
+    this.#listener?.onClose(code, reason)
+  }
+
+  #deliver(event: (listener: Listener) => void): void {
+    this.#inbox.push(event)
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    queueMicrotask(() => {
+      if (this.#listener === undefined || this.#state === "closed") return
+      this.#inbox.shift()?.(this.#listener)
+    })
+  }
+}

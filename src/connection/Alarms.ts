@@ -1,0 +1,136 @@
+/**
+ * Many deadlines, one sleeping fiber.
+ *
+ * A connection has few moments at which something must happen if nothing else does: a call times out, a ping is due. A
+ * fiber and a timer for each would cost more than the call itself, so an {@link Alarm} is a number in a heap, and one
+ * fiber sleeps until the earliest. Time is the `Clock` of the Effect that made the alarms, on its monotonic side: setting
+ * the machine's clock rings nothing.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+
+/** Something that wants to be woken. */
+export interface Alarm {
+  /** When it rings next, in {@link Alarms.now} milliseconds; `Infinity` when it is not set. Only {@link Alarms} writes it. */
+  at: number
+  /** Called once `at` has passed. Returns when to ring next, `Infinity` for never. Must not throw. */
+  readonly ring: (now: number) => number
+}
+
+export interface Alarms {
+  /** Monotonic milliseconds of an arbitrary origin. */
+  readonly now: () => number
+  /** Makes sure that an alarm rings at `at` or earlier; an alarm that rings too early says again when it wants to. */
+  readonly wakeBy: (alarm: Alarm, at: number) => void
+  /** The alarm does not ring any more. */
+  readonly clear: (alarm: Alarm) => void
+}
+
+interface Entry {
+  readonly at: number
+  readonly alarm: Alarm
+}
+
+/** Alarms that ring until the Scope closes. */
+export const make: Effect.Effect<Alarms, never, Scope.Scope> = Effect.gen(function* () {
+  const clock = yield* Clock.Clock
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  // A binary heap, earliest first. An entry counts only while its `at` is still its alarm's.
+  const heap: Array<Entry> = []
+  let sleeper: Fiber.Fiber<void> | undefined
+  let wakesAt = Number.POSITIVE_INFINITY
+  let stopped = false
+
+  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
+  const push = (entry: Entry) => {
+    let i = heap.push(entry) - 1
+    while (i > 0) {
+      const parent = (i - 1) >> 1
+      if (heap[parent]!.at <= entry.at) break
+      heap[i] = heap[parent]!
+      i = parent
+    }
+    heap[i] = entry
+  }
+
+  const pop = () => {
+    const last = heap.pop()!
+    if (heap.length === 0) return
+    let i = 0
+    for (;;) {
+      let child = 2 * i + 1
+      if (child >= heap.length) break
+      if (child + 1 < heap.length && heap[child + 1]!.at < heap[child]!.at) child++
+      if (heap[child]!.at >= last.at) break
+      heap[i] = heap[child]!
+      i = child
+    }
+    heap[i] = last
+  }
+
+  const set = (alarm: Alarm, at: number) => {
+    alarm.at = at
+    push({ at, alarm })
+  }
+
+  const ringDue = () => {
+    const time = now()
+    while (heap.length > 0) {
+      const { at, alarm } = heap[0]!
+      if (at !== alarm.at) {
+        pop()
+      } else if (at <= time) {
+        pop()
+        alarm.at = Number.POSITIVE_INFINITY
+        const next = alarm.ring(time)
+        // Ringing may have set the alarm already.
+        if (next < alarm.at) set(alarm, next)
+      } else {
+        return
+      }
+    }
+  }
+
+  const sleep = () => {
+    wakesAt = heap[0]?.at ?? Number.POSITIVE_INFINITY
+    if (heap.length === 0 || stopped) {
+      sleeper = undefined
+      return
+    }
+    const millis = Math.max(1, Math.ceil(wakesAt - now()))
+    sleeper = runFork(Effect.andThen(clock.sleep(Duration.millis(millis)), Effect.sync(wake)))
+  }
+
+  const wake = () => {
+    // While ringing, whatever is set waits for the sleep that follows.
+    wakesAt = Number.NEGATIVE_INFINITY
+    ringDue()
+    sleep()
+  }
+
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      stopped = true
+      heap.length = 0
+      sleeper?.interruptUnsafe()
+    }),
+  )
+
+  return {
+    now,
+    wakeBy: (alarm, at) => {
+      if (at >= alarm.at || stopped) return
+      set(alarm, at)
+      if (at >= wakesAt) return
+      sleeper?.interruptUnsafe()
+      sleep()
+    },
+    clear: (alarm) => {
+      alarm.at = Number.POSITIVE_INFINITY
+    },
+  }
+})

@@ -1,0 +1,125 @@
+/**
+ * What can be observed of a connection, and the hub that tells it.
+ *
+ * Events are told synchronously, in the tick in which they happen. Nothing is built for an event that nobody observes.
+ */
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
+import type { Fault, Frame } from "../Codec.ts"
+import type { RPCError } from "../RPCError.ts"
+import type { Part } from "../Validator.ts"
+
+/** A frame that was received, or is being sent. */
+export interface FrameEvent {
+  readonly _tag: "Frame"
+  /** `true` when it is ours. */
+  readonly outbound: boolean
+  /** The text on the wire. */
+  readonly message: string
+  /** What it says; a fault when it is not a frame of OCPP-J. */
+  readonly frame: Frame | Fault
+}
+
+/** Who spoke about which call. */
+interface About {
+  /** `true` when the call is ours. */
+  readonly outbound: boolean
+  readonly messageId: string
+  readonly action: string
+  /** The payload of the call. */
+  readonly request: unknown
+}
+
+/** What happens on a connection, in the order in which it happens. */
+export type Event =
+  | FrameEvent
+  /** The states of a connection change. */
+  | { readonly _tag: "Connecting"; readonly protocols: ReadonlyArray<string> }
+  | { readonly _tag: "Open"; readonly protocol: string }
+  | { readonly _tag: "Disconnect"; readonly code: number; readonly reason: string }
+  | { readonly _tag: "Closing" }
+  | { readonly _tag: "Close"; readonly code: number; readonly reason: string }
+  /** The socket broke; a Disconnect follows. */
+  | { readonly _tag: "SocketError"; readonly error: Error }
+  /** A CALL or SEND is about to be sent, or about to be handled. */
+  | ({ readonly _tag: "Call" } & About)
+  /** A call was answered with a CALLRESULT. */
+  | ({ readonly _tag: "CallResult"; readonly result: unknown } & About)
+  /** A call was answered with a CALLERROR, or the payload of its answer is invalid. */
+  | ({ readonly _tag: "CallError"; readonly error: RPCError } & About)
+  /** The peer could not process our CALLRESULT (OCPP 2.1). */
+  | { readonly _tag: "CallResultError"; readonly messageId: string; readonly error: RPCError }
+  /** A frame that is broken or belongs to nothing, with the answer it got, if any. */
+  | {
+      readonly _tag: "BadMessage"
+      readonly message: string
+      readonly error: RPCError
+      readonly response: Frame | undefined
+    }
+  /** A payload that does not satisfy its Schema; `sender` is whose payload it is. */
+  | ({
+      readonly _tag: "ValidationFailure"
+      readonly sender: "us" | "peer"
+      readonly part: Part
+      /** The invalid result when `part` is `"response"`. */
+      readonly result: unknown
+      readonly error: RPCError
+    } & About)
+  /** The peer answered a ping. */
+  | { readonly _tag: "Pong"; readonly roundTripMillis: number }
+
+/** A subscriber. Called in the tick of the event; it must not throw. */
+export type Observer<E = Event> = (event: E) => void
+
+/**
+ * The observers of one connection, of all the connections that one client has in its life, or of a server. The last event
+ * is Close, unless a Connecting follows.
+ */
+export class Hub<E extends { readonly _tag: string } = Event> {
+  #observers: ReadonlyArray<Observer<E>> = none
+  #closed = false
+
+  /** Whether anybody listens: events need not be built when nobody does. */
+  get active(): boolean {
+    return this.#observers.length > 0
+  }
+
+  emit(event: E): void {
+    if (event._tag === "Close") this.#closed = true
+    else if (event._tag === "Connecting") this.#closed = false
+    for (const observer of this.#observers) observer(event)
+  }
+
+  /** Calls the observer for every event from now on, until the returned function is called. */
+  subscribe(observer: Observer<E>): () => void {
+    this.#observers = [...this.#observers, observer]
+    return () => {
+      this.#observers = this.#observers.filter((other) => other !== observer)
+    }
+  }
+
+  /**
+   * What `select` makes of the events from now on, until Close. A reader that falls behind loses the oldest of
+   * `bufferSize` events; it never slows the connection down.
+   */
+  stream<A>(select: (event: E) => A | undefined, bufferSize = 1024): Stream.Stream<A> {
+    return Stream.callback<A>(
+      (queue) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            if (this.#closed) Queue.endUnsafe(queue)
+            return this.subscribe((event) => {
+              const selected = select(event)
+              if (selected !== undefined) Queue.offerUnsafe(queue, selected)
+              if (event._tag === "Close") Queue.endUnsafe(queue)
+            })
+          }),
+          (unsubscribe) => Effect.sync(unsubscribe),
+        ),
+      { bufferSize, strategy: "sliding" },
+    )
+  }
+}
+
+const none: ReadonlyArray<never> = []

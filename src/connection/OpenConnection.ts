@@ -1,0 +1,103 @@
+/**
+ * A connection that is open when it is made, and closed for good when its transport closes: the server's side of things.
+ */
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Router } from "../Handlers.ts"
+import type * as Protocol from "../Protocol.ts"
+import type { Transport } from "../Transport.ts"
+import type { Alarms } from "./Alarms.ts"
+import { Hub } from "./Event.ts"
+import { Outbound } from "./Outbound.ts"
+import { type Peer, PeerBase, type Side, State } from "./Peer.ts"
+import { type CloseInfo, type CloseOptions, Rpc } from "./Rpc.ts"
+import type { Settings } from "./Settings.ts"
+
+/** What an {@link OpenConnection} is made of. */
+export interface Parts {
+  readonly identity: string
+  readonly transport: Transport
+  readonly protocol: Protocol.Protocol
+  readonly settings: Settings
+  readonly router: Router
+  /** What the handlers are given; made when the first of them runs. */
+  readonly context: () => Context.Context<never>
+  readonly alarms: Alarms
+  /** Called once, when it has closed. */
+  readonly onClose?: (info: CloseInfo) => void
+}
+
+/** A connection that is open when it is made, and closed for good when its transport closes. */
+export class OpenConnection extends PeerBase implements Peer<Side> {
+  readonly identity: string
+  readonly protocol: string
+  readonly #rpc: Rpc
+  readonly #closed = Deferred.makeUnsafe<CloseInfo>()
+  #state: State = State.OPEN
+
+  constructor(parts: Parts) {
+    const { alarms, context, protocol, router, settings, transport } = parts
+    const hub = new Hub()
+    const outbound = new Outbound({ concurrency: settings.callConcurrency, maxQueued: settings.maxQueuedCalls }, alarms)
+    super(hub, outbound, settings)
+    this.identity = parts.identity
+    this.protocol = protocol.name
+    this.#rpc = new Rpc({
+      transport,
+      protocol,
+      settings,
+      router,
+      context,
+      alarms,
+      hub,
+      outbound,
+      onFatal: (info) => this.startClose(info),
+      onClose: (info) => this.#onClose(info, parts.onClose),
+    })
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  /** Starts reading. */
+  start(): void {
+    this.hub.emit({ _tag: "Open", protocol: this.protocol })
+    this.#rpc.start()
+  }
+
+  close(options: CloseOptions = {}): Effect.Effect<CloseInfo> {
+    return Effect.suspend(() => {
+      this.startClose(options)
+      return this.closed
+    })
+  }
+
+  get closed(): Effect.Effect<CloseInfo> {
+    return Deferred.await(this.#closed)
+  }
+
+  startClose(options: CloseOptions): void {
+    if (this.#state === State.OPEN) {
+      this.#state = State.CLOSING
+      this.hub.emit({ _tag: "Closing" })
+    }
+    this.#rpc.close(options)
+  }
+
+  /** The handlers that were interrupted when it closed have ended. */
+  get ended(): Effect.Effect<void> {
+    return this.#rpc.ended
+  }
+
+  #onClose(info: CloseInfo, tellOwner: Parts["onClose"]): void {
+    if (this.#state === State.OPEN) this.hub.emit({ _tag: "Closing" })
+    this.#state = State.CLOSED
+    this.outbound.close(info.code, info.reason)
+    this.hub.emit({ _tag: "Close", ...info })
+    tellOwner?.(info)
+    Deferred.doneUnsafe(this.#closed, Exit.succeed(info))
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * What a user holds: calls to the other side, and what can be observed of it. A connection that a server accepted and a
+ * client that reconnects are both peers.
+ */
+
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import type * as Action from "../Action.ts"
+import type { Event, FrameEvent, Hub, Observer } from "./Event.ts"
+import type { CallFailure, Outbound } from "./Outbound.ts"
+import type { CloseInfo, CloseOptions } from "./Rpc.ts"
+import { millis, type Settings } from "./Settings.ts"
+
+/** The states of a connection, numbered as a WebSocket's are. */
+export const State = { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 } as const
+export type State = (typeof State)[keyof typeof State]
+
+/** One of the two sides. */
+export type Side = "station" | "csms"
+
+/** How one call is to be made. */
+export interface CallOptions {
+  /** How long it may take, its wait for a turn included. Default: the connection's `callTimeout`. */
+  readonly timeout?: Duration.Input
+  /** `true` to be done as soon as the CALL is sent. An answer is then reported as a bad message. Default `false`. */
+  readonly noReply?: boolean
+}
+
+/** The way to the other side, for us who are `Self`. */
+export interface Peer<in out Self extends Side> {
+  /** The station's identity. */
+  readonly identity: string
+  /** The agreed subprotocol, `""` for none or before the first connection. */
+  readonly protocol: string
+  readonly state: State
+
+  /**
+   * Calls the other side and waits for its response.
+   *
+   * An action as a value types the request and the response. A name serves where the action is only known at run time.
+   * Interrupting the Effect takes the call back: if it has not been sent it never is, and a late answer resolves nothing.
+   */
+  readonly call: {
+    <A extends Action.Call<string, Self | "both">>(
+      action: A,
+      request: Action.Request<A>,
+      options?: CallOptions,
+    ): Effect.Effect<Action.Response<A>, CallFailure>
+    (action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
+  }
+
+  /** Sends an unconfirmed message (OCPP 2.1): done when it is on its way. Not subject to `callConcurrency`. */
+  readonly send: {
+    <A extends Action.Send<string, Self | "both">>(
+      action: A,
+      request: Action.Request<A>,
+    ): Effect.Effect<void, CallFailure>
+    (action: string, request?: unknown): Effect.Effect<void, CallFailure>
+  }
+
+  /** Every frame from now on, in both directions, until the connection closes. A slow reader loses the oldest. */
+  readonly frames: Stream.Stream<FrameEvent>
+  /** Everything that happens from now on, until the connection closes. A slow reader loses the oldest. */
+  readonly events: Stream.Stream<Event>
+  /** Calls the observer for every event, in the tick in which it happens, until the returned function is called. */
+  readonly subscribe: (observer: Observer) => () => void
+
+  /**
+   * Closes, and succeeds with the final code and reason once closed. The first code and reason count.
+   *
+   * Calls in flight fail and handlers are interrupted, unless `awaitPending` lets them end first.
+   */
+  readonly close: (options?: CloseOptions) => Effect.Effect<CloseInfo>
+  /** Succeeds once closed for good. */
+  readonly closed: Effect.Effect<CloseInfo>
+}
+
+/** The part of a peer that does not depend on who opened the connection. */
+export abstract class PeerBase {
+  protected readonly hub: Hub
+  protected readonly outbound: Outbound
+  protected readonly settings: Settings
+
+  constructor(hub: Hub, outbound: Outbound, settings: Settings) {
+    this.hub = hub
+    this.outbound = outbound
+    this.settings = settings
+  }
+
+  call(
+    action: Action.Call | string,
+    payload: unknown = {},
+    options: CallOptions = {},
+  ): Effect.Effect<any, CallFailure> {
+    return this.outbound.call({
+      kind: "Call",
+      ...named(action),
+      payload,
+      timeout: options.timeout === undefined ? this.settings.callTimeout : millis("timeout", options.timeout),
+      answered: options.noReply !== true,
+    })
+  }
+
+  send(action: Action.Send | string, payload: unknown = {}): Effect.Effect<void, CallFailure> {
+    const timeout = this.settings.callTimeout
+    return Effect.asVoid(this.outbound.call({ kind: "Send", ...named(action), payload, timeout, answered: false }))
+  }
+
+  get frames(): Stream.Stream<FrameEvent> {
+    return this.hub.stream((event) => (event._tag === "Frame" ? event : undefined))
+  }
+
+  get events(): Stream.Stream<Event> {
+    return this.hub.stream((event) => event)
+  }
+
+  subscribe(observer: Observer): () => void {
+    return this.hub.subscribe(observer)
+  }
+}
+
+const named = (action: Action.Any | string) =>
+  typeof action === "string" ? { action, declaration: undefined } : { action: action.name, declaration: action }

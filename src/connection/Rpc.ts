@@ -1,0 +1,438 @@
+/**
+ * Symmetrical RPC over one open transport, from its first message to its last.
+ *
+ * Everything here happens in the tick in which its cause happens: a message is decoded, dispatched and, when its handler
+ * does not suspend, answered before the next one is read. The rooms beside it keep what must be kept: {@link Outbound} our
+ * calls, {@link Inbound} the peer's, {@link Hub} the observers.
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Schema from "effect/Schema"
+import * as Codec from "../Codec.ts"
+import { noReply, type Router } from "../Handlers.ts"
+import type * as Protocol from "../Protocol.ts"
+import {
+  fromWire,
+  isRPCError,
+  type RPCError,
+  RPCFormatViolationError,
+  RPCFrameworkError,
+  RPCGenericError,
+  RPCInternalError,
+  RPCNotImplementedError,
+  RPCProtocolError,
+} from "../RPCError.ts"
+import type { Listener, Transport } from "../Transport.ts"
+import type { Part, Validator } from "../Validator.ts"
+import type { Alarm, Alarms } from "./Alarms.ts"
+import type { Hub } from "./Event.ts"
+import { Inbound } from "./Inbound.ts"
+import { KeepAlive } from "./KeepAlive.ts"
+import type { Carrier, Outbound, Pending } from "./Outbound.ts"
+import { isStrict, type Settings } from "./Settings.ts"
+
+/** How a connection ended. */
+export interface CloseInfo {
+  /** The WebSocket close code; 1006 when the connection was lost without one. */
+  readonly code: number
+  readonly reason: string
+}
+
+/** How a connection is to end. */
+export interface CloseOptions {
+  /** The WebSocket close code. One that may not be sent becomes 1000. Default 1000. */
+  readonly code?: number
+  /** The close reason, at most 123 bytes of UTF-8; the rest is cut off. Default empty. */
+  readonly reason?: string
+  /** Whether calls in both directions may end first; new ones are refused meanwhile. Default `false`. */
+  readonly awaitPending?: boolean
+  /** Whether to drop the socket without a closing handshake. Default `false`. */
+  readonly force?: boolean
+}
+
+/** What one connection is made of. */
+export interface Parts {
+  readonly transport: Transport
+  readonly protocol: Protocol.Protocol
+  readonly settings: Settings
+  readonly router: Router
+  /** What the handlers are given; made when the first of them runs. */
+  readonly context: () => Context.Context<never>
+  readonly alarms: Alarms
+  readonly hub: Hub
+  readonly outbound: Outbound
+  /** The connection must end for good, not be opened again. */
+  readonly onFatal: (info: CloseInfo) => void
+  /** Called once, when the socket is gone and nothing of the connection is left but interrupted handlers. */
+  readonly onClose: (info: CloseInfo) => void
+}
+
+/** Our answers that the peer may still refuse with a CALLRESULTERROR. */
+const rememberedAnswers = 64
+
+export class Rpc implements Listener, Carrier {
+  readonly #parts: Parts
+  readonly #inbound: Inbound
+  readonly #validator: Validator | undefined
+  readonly #validateInbound: boolean
+  readonly #answered = new Set<string>()
+  readonly #keepAlive: KeepAlive
+  readonly #closeAlarm: Alarm = { at: Number.POSITIVE_INFINITY, ring: () => this.#closeTimedOut() }
+  #state: "open" | "draining" | "closing" | "closed" = "open"
+  /** Why we end the connection, when we do. */
+  #cause: CloseInfo | undefined
+  #badMessages = 0
+  #ended: Effect.Effect<void> = Effect.void
+
+  constructor(parts: Parts) {
+    const { alarms, context, protocol, settings, transport } = parts
+    this.#parts = parts
+    this.#validator = isStrict(settings.strictMode, protocol.name) ? protocol.validator : undefined
+    this.#validateInbound = this.#validator !== undefined && settings.validateInbound !== "ignore"
+    const limits = {
+      concurrency: settings.handlerConcurrency,
+      maxQueued: settings.maxQueuedHandlers,
+      timeout: settings.handlerTimeout,
+    }
+    this.#inbound = new Inbound(limits, alarms, context, {
+      conclude: (call, exit) => this.#conclude(call, exit),
+      timedOut: (call) => {
+        const text = `the handler did not finish within ${settings.handlerTimeout} ms`
+        this.#refuse(call, new RPCInternalError(text))
+      },
+    })
+    const heartbeat = {
+      interval: settings.pingInterval,
+      deferOnActivity: settings.deferPingsOnActivity,
+      ping: () => transport.ping(),
+      onDead: () => {
+        this.#end({ code: 1006, reason: "ping timeout" })
+        transport.terminate()
+      },
+    }
+    this.#keepAlive = new KeepAlive(heartbeat, alarms)
+  }
+
+  /** Starts reading, and sends what waits. */
+  start(): void {
+    this.#parts.transport.listen(this)
+    this.#parts.outbound.attach(this)
+  }
+
+  /** The handlers that were interrupted when the connection closed have ended. */
+  get ended(): Effect.Effect<void> {
+    return Effect.suspend(() => this.#ended)
+  }
+
+  onMessage(text: string): void {
+    // Stations in the field send empty messages; they mean nothing.
+    if (text === "" || this.#state === "closing" || this.#state === "closed") return
+    const { hub, protocol } = this.#parts
+    this.#keepAlive.heard()
+    const frame = Codec.decode(text, protocol.extendedFrames)
+    if (hub.active) hub.emit({ _tag: "Frame", outbound: false, message: text, frame })
+    switch (frame._tag) {
+      case "Call":
+      case "Send":
+        return this.#onRequest(text, frame)
+      case "CallResult":
+        return this.#onResult(text, frame)
+      case "CallError":
+        return this.#onError(text, frame)
+      case "CallResultError":
+        return this.#onResultError(text, frame)
+      case "Fault":
+        return this.#onBadMessage(text, frame.error, frame.reply ? frame.messageId : undefined)
+    }
+  }
+
+  #onRequest(text: string, call: Codec.Call | Codec.Send): void {
+    const { hub, router } = this.#parts
+    const repliesTo = call._tag === "Call" ? call.messageId : undefined
+    if (this.#validator !== undefined && [...call.messageId].length > 36) {
+      return this.#onBadMessage(text, new RPCFrameworkError("the message id is longer than 36 characters"), repliesTo)
+    }
+    const refusal = this.#inbound.refusal(call)
+    if (refusal instanceof RPCFrameworkError) return this.#onBadMessage(text, refusal, repliesTo)
+    this.#badMessages = 0
+    if (hub.active) hub.emit({ _tag: "Call", ...about(call, false) })
+    if (refusal !== undefined) return this.#refuse(call, refusal)
+    if (this.#state === "draining") return this.#refuse(call, new RPCGenericError("the connection is closing"))
+    const handler = router(call.action)
+    if (handler === undefined)
+      return this.#refuse(call, new RPCNotImplementedError(`${clip(call.action)} has no handler`))
+    const invalid = this.#checkInbound(call, "request", call.payload)
+    if (invalid !== undefined) return this.#refuse(call, invalid)
+    this.#inbound.handle(call.payload == null ? { ...call, payload: {} } : call, handler)
+  }
+
+  #onResult(text: string, { messageId, payload }: Codec.CallResult): void {
+    const { hub, outbound, protocol } = this.#parts
+    const call = outbound.find(messageId)
+    if (call === undefined) return this.#onBadMessage(text, answersNothing())
+    this.#badMessages = 0
+    const invalid = this.#checkInbound(call, "response", payload)
+    if (invalid === undefined) {
+      const result = payload ?? {}
+      if (hub.active) hub.emit({ _tag: "CallResult", result, ...about(call, true) })
+      return outbound.settle(call, Exit.succeed(result))
+    }
+    if (protocol.extendedFrames) this.#write(errorFrame("CallResultError", messageId, invalid))
+    if (hub.active) hub.emit({ _tag: "CallError", error: invalid, ...about(call, true) })
+    outbound.settle(call, Exit.fail(invalid))
+  }
+
+  #onError(text: string, frame: Codec.CallError): void {
+    const { hub, outbound } = this.#parts
+    const call = outbound.find(frame.messageId)
+    if (call === undefined) return this.#onBadMessage(text, answersNothing())
+    this.#badMessages = 0
+    const error = fromWire(frame.code, frame.description, frame.details)
+    if (hub.active) hub.emit({ _tag: "CallError", error, ...about(call, true) })
+    outbound.settle(call, Exit.fail(error))
+  }
+
+  #onResultError(text: string, { code, description, details, messageId }: Codec.CallResultError): void {
+    if (!this.#answered.delete(messageId)) return this.#onBadMessage(text, answersNothing())
+    this.#badMessages = 0
+    const { hub } = this.#parts
+    if (hub.active) hub.emit({ _tag: "CallResultError", messageId, error: fromWire(code, description, details) })
+  }
+
+  #onBadMessage(text: string, error: RPCError, repliesTo?: string): void {
+    const { hub, onFatal, settings } = this.#parts
+    const response = repliesTo === undefined ? undefined : errorFrame("CallError", repliesTo, error)
+    if (response !== undefined) this.#write(response)
+    if (hub.active) hub.emit({ _tag: "BadMessage", message: text, error, response })
+    if (++this.#badMessages > settings.maxBadMessages) onFatal({ code: 1002, reason: "too many bad messages" })
+  }
+
+  /** The fault of a payload that the peer sent, unless it is to be let through. */
+  #checkInbound(call: Codec.Call | Codec.Send | Pending, part: Part, payload: unknown): RPCError | undefined {
+    if (!this.#validateInbound) return undefined
+    const error = this.#check("peer", call, part, payload)
+    return this.#parts.settings.validateInbound === "reject" ? error : undefined
+  }
+
+  #check(
+    sender: "us" | "peer",
+    call: Codec.Call | Codec.Send | Pending,
+    part: Part,
+    payload: unknown,
+  ): RPCError | undefined {
+    const error = this.#validator?.check(call.action, part, payload)
+    if (error === undefined) return undefined
+    const { hub } = this.#parts
+    if (hub.active) {
+      const result = part === "response" ? payload : undefined
+      const outbound = (sender === "us") === (part === "request")
+      hub.emit({ _tag: "ValidationFailure", sender, part, result, error, ...about(call, outbound) })
+    }
+    return error
+  }
+
+  #conclude(call: Codec.Call | Codec.Send, exit: Exit.Exit<unknown, unknown>): void {
+    if (exit._tag === "Success") {
+      if (call._tag === "Call" && exit.value !== noReply) this.#answer(call, exit.value)
+      return
+    }
+    const failure = exit.cause.reasons.find(Cause.isFailReason)?.error
+    if (isRPCError(failure)) return this.#refuse(call, failure)
+    this.#reportDefect(call, exit.cause)
+    const detail = this.#parts.settings.respondWithDetailedErrors ? Cause.pretty(exit.cause) : "the handler failed"
+    this.#refuse(call, new RPCInternalError(detail))
+  }
+
+  #answer(call: Codec.Call, response: unknown): void {
+    const { hub, protocol } = this.#parts
+    const payload = (response ?? {}) as Schema.Json
+    if (this.#check("us", call, "response", payload) !== undefined) {
+      return this.#refuse(call, new RPCInternalError("the response is not valid"))
+    }
+    const unwritable = this.#write({ _tag: "CallResult", messageId: call.messageId, payload })
+    if (unwritable !== undefined) {
+      this.#reportDefect(call, Cause.die(unwritable))
+      return this.#refuse(call, new RPCInternalError("the response cannot be written as JSON"))
+    }
+    if (protocol.extendedFrames) this.#remember(call.messageId)
+    if (hub.active) hub.emit({ _tag: "CallResult", result: payload, ...about(call, false) })
+  }
+
+  #refuse(call: Codec.Call | Codec.Send, error: RPCError): void {
+    if (call._tag === "Send") return
+    const { hub } = this.#parts
+    const frame = errorFrame("CallError", call.messageId, error)
+    // Details that are not JSON must not cost the caller his answer.
+    if (this.#write(frame) !== undefined) this.#write({ ...frame, details: {} })
+    if (hub.active) hub.emit({ _tag: "CallError", error, ...about(call, false) })
+  }
+
+  #remember(messageId: string): void {
+    this.#answered.add(messageId)
+    if (this.#answered.size <= rememberedAnswers) return
+    for (const oldest of this.#answered) {
+      this.#answered.delete(oldest)
+      return
+    }
+  }
+
+  #reportDefect(call: Codec.Call | Codec.Send, cause: Cause.Cause<unknown>): void {
+    const annotations = { action: clip(call.action), messageId: clip(call.messageId) }
+    Effect.runForkWith(this.#parts.context())(
+      Effect.annotateLogs(Effect.logError("a handler failed", cause), annotations),
+    )
+  }
+
+  prepare(call: Pending): string | RPCError {
+    const { protocol } = this.#parts
+    const { action, declaration, kind, messageId } = call
+    if (declaration !== undefined && protocol.actions.get(action) !== declaration) {
+      return new RPCProtocolError(`${protocol.name || "this connection"} has no such action ${action}`)
+    }
+    if (kind === "Send" && !protocol.extendedFrames) {
+      return new RPCProtocolError(`${protocol.name || "this connection"} knows no SEND`)
+    }
+    const payload = call.payload ?? {}
+    const invalid = this.#check("us", call, "request", payload)
+    if (invalid !== undefined) return invalid
+    try {
+      return Codec.encode({ _tag: kind, messageId, action, payload: payload as Schema.Json }, protocol.spelling)
+    } catch (error) {
+      return new RPCFormatViolationError(`the payload of ${action} cannot be written as JSON: ${textOf(error)}`)
+    }
+  }
+
+  transmit(call: Pending, message: string): void {
+    const { hub } = this.#parts
+    if (hub.active) hub.emit({ _tag: "Call", ...about(call, true) })
+    const payload = (call.payload ?? {}) as Schema.Json
+    this.#transmit(message, { _tag: call.kind, messageId: call.messageId, action: call.action, payload })
+  }
+
+  /** Sends a frame. Returns the reason when it cannot be written as JSON. */
+  #write(frame: Codec.Frame): unknown {
+    let message: string
+    try {
+      message = Codec.encode(frame, this.#parts.protocol.spelling)
+    } catch (reason) {
+      return reason ?? new TypeError("not JSON")
+    }
+    this.#transmit(message, frame)
+    return undefined
+  }
+
+  #transmit(message: string, frame: Codec.Frame): void {
+    if (this.#state === "closing" || this.#state === "closed") return
+    const { hub, settings, transport } = this.#parts
+    if (transport.bufferedAmount > settings.maxBufferedBytes) {
+      return this.close({ code: 1013, reason: "the peer reads too slowly" })
+    }
+    if (hub.active) hub.emit({ _tag: "Frame", outbound: true, message, frame })
+    transport.send(message)
+  }
+
+  onPing(): void {
+    this.#keepAlive.heard()
+  }
+
+  onPong(): void {
+    const { hub } = this.#parts
+    const roundTripMillis = this.#keepAlive.pong()
+    if (hub.active && roundTripMillis !== undefined) hub.emit({ _tag: "Pong", roundTripMillis })
+  }
+
+  /** Starts the closing handshake, now or once every call has ended. Only the first code and reason count. */
+  close({ awaitPending = false, code = 1000, force = false, reason = "" }: CloseOptions): void {
+    const { outbound, transport } = this.#parts
+    if (this.#state === "closing" || this.#state === "closed") {
+      if (force) transport.terminate()
+      return
+    }
+    const info = this.#cause ?? { code: isSendableCode(code) ? code : 1000, reason }
+    if (force) {
+      this.#end({ code: 1006, reason })
+      transport.terminate()
+    } else if (awaitPending) {
+      if (this.#state === "draining") return
+      this.#state = "draining"
+      this.#cause = info
+      const idle = () => {
+        if (this.#state === "draining" && outbound.size === 0 && this.#inbound.size === 0) this.#handshake(info)
+      }
+      outbound.drain(info.code, info.reason, idle)
+      this.#inbound.drain(idle)
+    } else {
+      this.#handshake(info)
+    }
+  }
+
+  #handshake(info: CloseInfo): void {
+    const { alarms, settings, transport } = this.#parts
+    this.#end(info)
+    alarms.wakeBy(this.#closeAlarm, alarms.now() + settings.closeTimeout)
+    transport.close(info.code, info.reason)
+  }
+
+  #closeTimedOut(): number {
+    this.#parts.transport.terminate()
+    return Number.POSITIVE_INFINITY
+  }
+
+  /** No more calls: ours fail, theirs are interrupted. */
+  #end(cause: CloseInfo): void {
+    if (this.#state === "closing" || this.#state === "closed") return
+    this.#state = "closing"
+    this.#cause = cause
+    this.#keepAlive.stop()
+    this.#parts.outbound.detach(cause.code, cause.reason)
+    this.#ended = this.#inbound.stop()
+  }
+
+  onError(error: Error): void {
+    const { hub } = this.#parts
+    if (hub.active) hub.emit({ _tag: "SocketError", error })
+  }
+
+  onClose(code: number, reason: string): void {
+    if (this.#state === "closed") return
+    // A socket that was dropped says only 1006; we may know why.
+    const info = code === 1006 && reason === "" ? { code, reason: this.#cause?.reason ?? "" } : { code, reason }
+    this.#end(info)
+    this.#state = "closed"
+    this.#parts.alarms.clear(this.#closeAlarm)
+    const { hub, onClose } = this.#parts
+    if (hub.active) hub.emit({ _tag: "Disconnect", ...info })
+    onClose(info)
+  }
+}
+
+const about = (
+  call: { readonly messageId: string; readonly action: string; readonly payload: unknown },
+  outbound: boolean,
+) => ({
+  outbound,
+  messageId: call.messageId,
+  action: call.action,
+  request: call.payload,
+})
+
+const errorFrame = (_tag: "CallError" | "CallResultError", messageId: string, error: RPCError): Codec.CallError => ({
+  _tag: _tag as "CallError",
+  messageId,
+  code: error.code,
+  description: error.message,
+  details: error.details as { readonly [key: string]: Schema.Json },
+})
+
+const answersNothing = () => new RPCFrameworkError("the message answers no call of ours")
+
+/** Text of outside origin, short enough for a log or a description. */
+const clip = (text: string) => (text.length <= 64 ? text : `${text.slice(0, 64)}…`)
+
+const textOf = (error: unknown) => (error instanceof Error ? error.message : "unknown reason")
+
+/** The codes that a close frame may carry (RFC 6455 §7.4). */
+const isSendableCode = (code: number) =>
+  (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) || (code >= 3000 && code <= 4999)

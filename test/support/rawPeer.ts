@@ -1,0 +1,74 @@
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Action from "../../src/Action.ts"
+import * as Connection from "../../src/Connection.ts"
+import type * as Handlers from "../../src/Handlers.ts"
+import * as Protocol from "../../src/Protocol.ts"
+import * as Transport from "../../src/Transport.ts"
+
+const text = Schema.Struct({ text: Schema.String })
+
+/** A small subprotocol with everything in it: calls of both sides, and SENDs. */
+export const Echo = Protocol.make(
+  "echo1.0",
+  [
+    Action.make("Echo", { request: text, response: text }),
+    Action.make("Slow", { request: text, response: text }),
+    Action.makeSend("Note", { request: text }),
+  ],
+  { extendedFrames: true },
+)
+
+/** The other end of a connection, written out by hand: what it got, and whatever it likes to send. */
+export class RawPeer {
+  readonly transport: Transport.Transport
+  readonly received: Array<string> = []
+  readonly closes: Array<{ readonly code: number; readonly reason: string }> = []
+  pings = 0
+
+  constructor(transport: Transport.Transport) {
+    this.transport = transport
+    transport.listen({
+      onMessage: (message) => this.received.push(message),
+      onPing: () => this.pings++,
+      onPong: () => {},
+      onError: () => {},
+      onClose: (code, reason) => this.closes.push({ code, reason }),
+    })
+  }
+
+  /** Sends a frame given as its array, or any text. */
+  send(frame: ReadonlyArray<unknown> | string): Effect.Effect<void> {
+    return Effect.andThen(
+      Effect.sync(() => this.transport.send(typeof frame === "string" ? frame : JSON.stringify(frame))),
+      settled,
+    )
+  }
+
+  /** What was received since the last time this was asked, parsed. */
+  take(): ReadonlyArray<ReadonlyArray<any>> {
+    return this.received.splice(0).map((message) => JSON.parse(message))
+  }
+}
+
+/** Everything that can happen without time passing has happened. */
+export const settled: Effect.Effect<void> = Effect.promise(
+  () => new Promise((resolve) => setImmediate(() => setImmediate(resolve))),
+)
+
+/** A connection of ours (we are the CSMS, unless it does not matter) and a hand-written peer at its other end. */
+export const connect = Effect.fnUntraced(function* <R = never>(
+  options: Connection.Options & {
+    readonly handlers?: ReadonlyArray<Handlers.Handlers<"station", R>>
+    readonly protocol?: Protocol.Protocol
+    readonly wrap?: (transport: Transport.Transport) => Transport.Transport
+  } = {},
+) {
+  const { protocol = Echo, wrap = (transport: Transport.Transport) => transport } = options
+  const [ours, theirs] = Transport.makePair(protocol.name)
+  const peer = new RawPeer(theirs)
+  const events: Array<Connection.Event> = []
+  const connection = yield* Connection.make(wrap(ours), { ...options, side: "csms", protocol })
+  connection.subscribe((event) => events.push(event))
+  return { connection, peer, events }
+})
