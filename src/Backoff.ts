@@ -1,0 +1,78 @@
+/**
+ * When to try again: schedules for reconnecting. Any `Schedule` will do; these are the two that the field knows.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import { count, millis } from "./connection/Settings.ts"
+
+/** Waits of `base(n)` milliseconds, n = 0, 1, …, each made random by `spread`; for ever. */
+const make = (
+  base: (n: number) => number,
+  spread: (base: number, random: number) => number,
+): Schedule.Schedule<Duration.Duration> =>
+  Schedule.fromStep(
+    Effect.sync(() => {
+      let n = 0
+      return () =>
+        Effect.map(Random.next, (random) => {
+          const wait = Duration.millis(spread(base(n++), random))
+          return [wait, wait]
+        })
+    }),
+  )
+
+/**
+ * The specification's back-off (OCPP 2.0.1 and 2.1, part 4, "Reconnecting").
+ *
+ * The first wait is `waitMinimum` and a random part of up to `randomRange`. Each further one doubles the previous wait
+ * without its random part, `repeatTimes` times at most, and adds a new random part; then it stays there for ever.
+ */
+export const ocpp = (
+  options: {
+    /** RetryBackOffWaitMinimum. Default 10 seconds. */
+    readonly waitMinimum?: Duration.Input
+    /** RetryBackOffRandomRange. Default 10 seconds. */
+    readonly randomRange?: Duration.Input
+    /** RetryBackOffRepeatTimes. Default 5. */
+    readonly repeatTimes?: number
+  } = {},
+): Schedule.Schedule<Duration.Duration> => {
+  const minimum = millis("waitMinimum", options.waitMinimum ?? 10_000)
+  const range = Duration.toMillis(Duration.fromInputUnsafe(options.randomRange ?? 10_000))
+  const repeat = count("repeatTimes", options.repeatTimes ?? 5, 0)
+  return make(
+    (n) => minimum * 2 ** Math.min(n, repeat),
+    (base, random) => base + random * range,
+  )
+}
+
+/**
+ * Exponential back-off: `initialDelay`, then `factor` times the previous delay up to `maxDelay`, each lengthened by a
+ * random part of up to `randomisationFactor` of itself.
+ */
+export const exponential = (
+  options: {
+    /** Default 1 second. */
+    readonly initialDelay?: Duration.Input
+    /** Default 10 seconds. */
+    readonly maxDelay?: Duration.Input
+    /** Default 2. */
+    readonly factor?: number
+    /** From 0 to 1. Default 0.25. */
+    readonly randomisationFactor?: number
+  } = {},
+): Schedule.Schedule<Duration.Duration> => {
+  const initial = millis("initialDelay", options.initialDelay ?? 1_000)
+  const max = millis("maxDelay", options.maxDelay ?? 10_000)
+  const { factor = 2, randomisationFactor = 0.25 } = options
+  if (!(factor >= 1)) throw new RangeError(`factor must be at least 1; got ${factor}`)
+  if (!(randomisationFactor >= 0 && randomisationFactor <= 1)) {
+    throw new RangeError(`randomisationFactor must be from 0 to 1; got ${randomisationFactor}`)
+  }
+  return make(
+    (n) => Math.min(max, initial * factor ** n),
+    (base, random) => base * (1 + random * randomisationFactor),
+  )
+}

@@ -1,0 +1,348 @@
+/**
+ * One identity, one connection at a time, reconnecting: the charging station.
+ *
+ * {@link make} opens the first connection, in a Scope whose closing ends it. When the connection is lost, a `Schedule` says
+ * when to try again; calls made meanwhile wait. The subprotocol of the first connection is the subprotocol of all.
+ *
+ * ```ts
+ * const station = Effect.gen(function* () {
+ *   const client = yield* Client.make({ endpoint: "ws://localhost:3000", identity: "CP001", protocols: [Ocpp16] })
+ *   return yield* client.call(Ocpp16.Heartbeat, {})
+ * })
+ * ```
+ */
+import { Buffer } from "node:buffer"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Backoff from "./Backoff.ts"
+import { DisconnectedError } from "./ConnectionError.ts"
+import * as Alarms from "./connection/Alarms.ts"
+import { Hub } from "./connection/Event.ts"
+import { Outbound } from "./connection/Outbound.ts"
+import { type Peer, PeerBase, State } from "./connection/Peer.ts"
+import { type CloseInfo, type CloseOptions, Rpc } from "./connection/Rpc.ts"
+import { type Options as ConnectionOptions, millis, type Settings, settings } from "./connection/Settings.ts"
+import * as Handlers from "./Handlers.ts"
+import * as Protocol from "./Protocol.ts"
+import type { Transport } from "./Transport.ts"
+import * as WebSocket from "./WebSocket.ts"
+
+export { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
+
+/** Why a client could not connect. */
+export type ConnectFailure = WebSocket.ConnectError | WebSocket.UnexpectedHttpResponse
+
+/** What the reconnect schedule is asked about: the loss of a connection, then each attempt that failed. */
+export type ReconnectReason = DisconnectedError | ConnectFailure
+
+/** What a client can be told. */
+export interface Options<R = never> extends ConnectionOptions {
+  /** The station's identity, as it is: it is percent-encoded in the URL. */
+  readonly identity: string
+  /** The subprotocols that are offered, in order of preference. None offers none. */
+  readonly protocols?: ReadonlyArray<Protocol.Protocol>
+  /** What answers the calls of the CSMS. */
+  readonly handlers?: ReadonlyArray<Handlers.Handlers<"csms", R>>
+  /** When to try again after a lost connection; `false` for never. Default `Backoff.ocpp()`. */
+  readonly reconnect?: Schedule.Schedule<unknown, ReconnectReason> | false
+  /** How long a connection must have lasted for the reconnect schedule to start afresh. Default 10 seconds. */
+  readonly reconnectResetAfter?: Duration.Input
+}
+
+/** What a client that uses WebSockets can be told. */
+export interface WebSocketOptions<R = never> extends Options<R>, WebSocket.SocketOptions {
+  /** The URL of the CSMS, `ws://` or `wss://`, without the identity. */
+  readonly endpoint: string
+  /** The password for HTTP Basic authentication (security profiles 1 and 2). The user name is the identity. */
+  readonly password?: string | Uint8Array | Redacted.Redacted<string | Uint8Array>
+  /** Further HTTP headers for the upgrade request. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** What is appended to the URL as its query. */
+  readonly query?: string | Readonly<Record<string, string>>
+  /** How long the opening handshake may take. Default 30 seconds. */
+  readonly handshakeTimeout?: Duration.Input
+  /** Anything else that `ws` takes, such as `ca`, `cert` and `key` for TLS (security profiles 2 and 3). */
+  readonly webSocket?: NonNullable<WebSocket.DialOptions["webSocket"]>
+}
+
+/** A charging station's connection to its CSMS. */
+export interface Client extends Peer<"station"> {
+  /**
+   * Connects, if not connected. {@link make} has done this already; it serves to connect again after `close`.
+   *
+   * Only the first attempt fails; from then on the reconnect schedule rules. Interrupting abandons that attempt.
+   */
+  readonly connect: Effect.Effect<void, ConnectFailure>
+}
+
+/** The client, for those who provide one as a Layer, and for its handlers: who is asking? */
+export const Client = Context.Service<Client>("effect-ocpp/Client")
+
+/** Opens a transport that agrees on one of some subprotocols. */
+export type Dial = (protocols: ReadonlyArray<string>) => Effect.Effect<Transport, ConnectFailure>
+
+/** A client that is connected by WebSocket. Closing the Scope closes it with code 1000. */
+export const make = <R = never>(
+  options: WebSocketOptions<R>,
+): Effect.Effect<Client, ConnectFailure, Scope.Scope | Exclude<R, Client>> =>
+  Effect.suspend(() => makeWith(dialler(options), options))
+
+/** A client that is connected by transports of any kind. */
+export const makeWith = <R = never>(
+  dial: Dial,
+  options: Options<R>,
+): Effect.Effect<Client, ConnectFailure, Scope.Scope | Exclude<R, Client>> =>
+  Effect.tap(makeUnconnected(dial, options), (client) => client.connect)
+
+/** A client that waits for its `connect` to be run. */
+export const makeUnconnected = <R = never>(
+  dial: Dial,
+  options: Options<R>,
+): Effect.Effect<Client, never, Scope.Scope | Exclude<R, Client>> =>
+  Effect.gen(function* () {
+    const context = (yield* Effect.context<Exclude<R, Client>>()) as Context.Context<never>
+    const client = new ReconnectingClient(dial, options as Options, context, yield* Alarms.make)
+    yield* Effect.addFinalizer(() => client.shutdown)
+    return client
+  })
+
+/** A connected client as a Layer. */
+export const layer = <R = never>(
+  options: WebSocketOptions<R>,
+): Layer.Layer<Client, ConnectFailure, Exclude<Exclude<R, Client>, Scope.Scope>> => Layer.effect(Client, make(options))
+
+/** How {@link make} dials. */
+export const dialler = (options: Omit<WebSocketOptions, keyof Options> & Pick<Options, "identity">): Dial => {
+  const url = connectionUrl(options.endpoint, options.identity, options.query)
+  const handshakeTimeout = millis("handshakeTimeout", options.handshakeTimeout ?? 30_000)
+  const { identity, password } = options
+  return (protocols) =>
+    WebSocket.dial(url, {
+      ...options,
+      protocols,
+      handshakeTimeout,
+      headers: {
+        ...(password === undefined ? undefined : { authorization: basicAuthorization(identity, password) }),
+        ...options.headers,
+      },
+    })
+}
+
+/**
+ * Endpoint + `/` + percent-encoded identity (OCPP-J §3.1.1).
+ *
+ * @throws {TypeError} when the endpoint is no `ws:` or `wss:` URL, or the identity is empty.
+ */
+export const connectionUrl = (endpoint: string, identity: string, query?: WebSocketOptions["query"]): string => {
+  if (identity === "") throw new TypeError("identity must not be empty")
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
+  if (url?.protocol !== "ws:" && url?.protocol !== "wss:") {
+    throw new TypeError(`endpoint must be a ws:// or wss:// URL; got ${JSON.stringify(endpoint)}`)
+  }
+  url.hash = ""
+  url.pathname = `${url.pathname.replace(/\/$/, "")}/${encodeURIComponent(identity)}`
+  for (const [key, value] of new URLSearchParams(query)) url.searchParams.append(key, value)
+  return url.href
+}
+
+const basicAuthorization = (identity: string, password: NonNullable<WebSocketOptions["password"]>): string => {
+  const secret = Redacted.isRedacted(password) ? Redacted.value(password) : password
+  const bytes = typeof secret === "string" ? Buffer.from(secret) : secret
+  return `Basic ${Buffer.concat([Buffer.from(`${identity}:`), bytes]).toString("base64")}`
+}
+
+class ReconnectingClient extends PeerBase implements Peer<"station"> {
+  readonly identity: string
+  readonly #dial: Dial
+  readonly #protocols: ReadonlyArray<Protocol.Protocol>
+  readonly #handlers: ReadonlyArray<Handlers.Handlers<"csms">>
+  readonly #reconnect: Schedule.Schedule<unknown, ReconnectReason> | undefined
+  readonly #resetAfter: number
+  readonly #context: Context.Context<never>
+  readonly #alarms: Alarms.Alarms
+  #state: State = State.CLOSED
+  /** The subprotocol of the first connection. */
+  #protocol: Protocol.Protocol | undefined
+  #rpc: Rpc | undefined
+  /** The life of the client from `connect` to closed. */
+  #life: Fiber.Fiber<void> | undefined
+  #opened = Deferred.makeUnsafe<void, ConnectFailure>()
+  #closed = Deferred.makeUnsafe<CloseInfo>()
+
+  constructor(dial: Dial, options: Options, context: Context.Context<never>, alarms: Alarms.Alarms) {
+    const checked: Settings = settings(options)
+    const limits = { concurrency: checked.callConcurrency, maxQueued: checked.maxQueuedCalls }
+    super(new Hub(), new Outbound(limits, alarms), checked)
+    this.outbound.close(1000, "not connected")
+    Deferred.doneUnsafe(this.#closed, Exit.succeed({ code: 1000, reason: "not connected" }))
+    this.identity = options.identity
+    this.#dial = dial
+    this.#protocols = options.protocols ?? []
+    this.#handlers = options.handlers ?? []
+    this.#reconnect = options.reconnect === false ? undefined : (options.reconnect ?? Backoff.ocpp())
+    this.#resetAfter = millis("reconnectResetAfter", options.reconnectResetAfter ?? 10_000)
+    this.#context = Context.add(context, Client, this as Client)
+    this.#alarms = alarms
+  }
+
+  get protocol(): string {
+    return this.#protocol?.name ?? ""
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  get connect(): Effect.Effect<void, ConnectFailure> {
+    return Effect.suspend(() => {
+      if (this.#state === State.CLOSED) this.#start()
+      return Effect.onInterrupt(Deferred.await(this.#opened), () => Effect.sync(() => this.#abandon()))
+    })
+  }
+
+  /** Nobody waits for the first connection any more. */
+  #abandon(): void {
+    if (this.#state === State.CONNECTING && this.#rpc === undefined) this.#startClose({})
+  }
+
+  close(options: CloseOptions = {}): Effect.Effect<CloseInfo> {
+    return Effect.suspend(() => {
+      this.#startClose(options)
+      return this.closed
+    })
+  }
+
+  get closed(): Effect.Effect<CloseInfo> {
+    return Effect.suspend(() => Deferred.await(this.#closed))
+  }
+
+  /** Closes, and waits for the handlers that this interrupts. */
+  get shutdown(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.#life === undefined) return Effect.void
+      return Effect.andThen(
+        this.close(),
+        Effect.suspend(() => this.#rpc?.ended ?? Effect.void),
+      )
+    })
+  }
+
+  #start(): void {
+    this.#opened = Deferred.makeUnsafe()
+    this.#closed = Deferred.makeUnsafe()
+    this.#protocol = undefined
+    this.#rpc = undefined
+    this.#state = State.CONNECTING
+    this.outbound.reopen()
+    this.#life = Effect.runForkWith(this.#context)(this.#live())
+  }
+
+  /** One connection after the other, until the client is closed or gives up. */
+  readonly #live = Effect.fnUntraced({ self: this }, function* () {
+    const first = yield* Effect.exit(this.#attempt(this.#protocols.map((protocol) => protocol.name)))
+    if (first._tag === "Failure") {
+      this.#finish({ code: 1006, reason: "the first connection failed" })
+      Deferred.doneUnsafe(this.#opened, Exit.asVoid(first))
+      return
+    }
+    let transport = first.value
+    let next = yield* this.#policy()
+    for (;;) {
+      const openedAt = this.#alarms.now()
+      const lost = yield* this.#carry(transport)
+      if (this.#state !== State.CONNECTING || next === undefined) return this.#finish(lost)
+      if (this.#alarms.now() - openedAt >= this.#resetAfter) next = yield* this.#policy()
+      const again = yield* Effect.exit(this.#retry(DisconnectedError.of(lost.code, lost.reason, true), next!))
+      if (again._tag === "Failure") return this.#finish({ code: 1001, reason: "giving up" })
+      transport = again.value
+    }
+  })
+
+  /** A fresh start of the reconnect schedule: each step waits, and fails when it is time to give up. */
+  #policy() {
+    return this.#reconnect === undefined ? Effect.undefined : Schedule.toStepWithSleep(this.#reconnect)
+  }
+
+  readonly #retry = Effect.fnUntraced(
+    { self: this },
+    function* (lost: ReconnectReason, wait: (reason: ReconnectReason) => Effect.Effect<unknown, unknown>) {
+      let reason = lost
+      for (;;) {
+        yield* wait(reason)
+        const attempt = yield* Effect.exit(this.#attempt(this.#protocol === undefined ? [] : [this.#protocol.name]))
+        if (attempt._tag === "Success") return attempt.value
+        const failure = Exit.findErrorOption(attempt)
+        if (failure._tag === "None") return yield* attempt
+        if (failure.value._tag === "ConnectError" && !failure.value.retryable) return yield* failure.value
+        reason = failure.value
+      }
+    },
+  )
+
+  #attempt(protocols: ReadonlyArray<string>): Effect.Effect<Transport, ConnectFailure> {
+    return Effect.suspend(() => {
+      this.hub.emit({ _tag: "Connecting", protocols })
+      return this.#dial(protocols)
+    })
+  }
+
+  /** Uses a transport until it closes. */
+  #carry(transport: Transport): Effect.Effect<CloseInfo> {
+    return Effect.callback((resume) => {
+      this.#protocol ??= this.#protocols.find(({ name }) => name === transport.protocol) ?? Protocol.make("", [])
+      const protocol = this.#protocol
+      this.#rpc = new Rpc({
+        transport,
+        protocol,
+        settings: this.settings,
+        router: Handlers.route(this.#handlers, protocol),
+        context: () => this.#context,
+        alarms: this.#alarms,
+        hub: this.hub,
+        outbound: this.outbound,
+        onFatal: (info) => this.#startClose(info),
+        onClose: (info) => {
+          if (this.#state === State.OPEN && this.#reconnect !== undefined) this.#state = State.CONNECTING
+          resume(Exit.succeed(info))
+        },
+      })
+      this.#state = State.OPEN
+      this.hub.emit({ _tag: "Open", protocol: protocol.name })
+      this.#rpc.start()
+      Deferred.doneUnsafe(this.#opened, Exit.void)
+    })
+  }
+
+  #startClose(options: CloseOptions): void {
+    const { code = 1000, reason = "" } = options
+    if (this.#state === State.CONNECTING) {
+      this.#life?.interruptUnsafe()
+      const aborted = { code: 1001, reason: "Connection aborted" }
+      this.#finish(this.#rpc === undefined ? aborted : { code, reason })
+      const message = "the client was closed while it connected"
+      Deferred.doneUnsafe(this.#opened, Exit.fail(new WebSocket.ConnectError({ message, retryable: true })))
+      return
+    }
+    if (this.#state === State.OPEN) {
+      this.#state = State.CLOSING
+      this.hub.emit({ _tag: "Closing" })
+    }
+    this.#rpc?.close(options)
+  }
+
+  #finish(info: CloseInfo): void {
+    if (this.#state === State.OPEN || this.#state === State.CONNECTING) this.hub.emit({ _tag: "Closing" })
+    this.#state = State.CLOSED
+    this.outbound.close(info.code, info.reason)
+    this.hub.emit({ _tag: "Close", ...info })
+    Deferred.doneUnsafe(this.#closed, Exit.succeed(info))
+  }
+}
