@@ -1,0 +1,80 @@
+/**
+ * What a station says of itself before it is accepted: the URL, the headers, the password of its upgrade request.
+ */
+import { Buffer } from "node:buffer"
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http"
+
+/** An upgrade request, read. */
+export interface Handshake {
+  /** The last segment of the path, decoded. */
+  readonly identity: string
+  /** The path before the identity; empty when there is none. */
+  readonly endpoint: string
+  /** The subprotocols that the station offers, in its order. */
+  readonly protocols: ReadonlySet<string>
+  /**
+   * The password of HTTP Basic authentication, if the user name is the identity. Bytes, because it may be any
+   * (OCPP 1.6 security whitepaper, 2.x part 2 A00).
+   */
+  readonly password: Buffer | undefined
+  readonly query: URLSearchParams
+  readonly remoteAddress: string | undefined
+  readonly headers: IncomingHttpHeaders
+  /** The HTTP request; with TLS its socket knows the client's certificate. */
+  readonly request: IncomingMessage
+}
+
+/** The longest identity that is accepted. */
+const maxIdentityLength = 255
+
+/** Reads an upgrade request. `undefined` when its target is no endpoint with an identity. */
+export const read = (request: IncomingMessage): Handshake | undefined => {
+  const target = request.url ?? ""
+  if (!target.startsWith("/") || target.startsWith("//")) return undefined
+  const queryAt = target.indexOf("?")
+  const path = queryAt === -1 ? target : target.slice(0, queryAt)
+  const slash = path.lastIndexOf("/")
+  const identity = decodeIdentity(path.slice(slash + 1))
+  if (identity === undefined) return undefined
+  return {
+    identity,
+    endpoint: path.slice(0, slash),
+    protocols: offered(request.headers["sec-websocket-protocol"]),
+    password: basicPassword(identity, request.headers.authorization),
+    query: new URLSearchParams(queryAt === -1 ? "" : target.slice(queryAt)),
+    remoteAddress: request.socket.remoteAddress,
+    headers: request.headers,
+    request,
+  }
+}
+
+const decodeIdentity = (encoded: string): string | undefined => {
+  let identity: string
+  try {
+    identity = decodeURIComponent(encoded)
+  } catch {
+    return undefined
+  }
+  const acceptable = identity !== "" && identity.length <= maxIdentityLength && !/[\p{Cc}/]/u.test(identity)
+  return acceptable ? identity : undefined
+}
+
+const offered = (header: string | undefined): ReadonlySet<string> =>
+  new Set(
+    (header ?? "")
+      .split(",")
+      .map((name) => name.trim())
+      .filter((name) => name !== ""),
+  )
+
+/**
+ * The password, where the user name is the identity. The identity is known, so neither it nor the password need be free
+ * of colons: the credentials are compared with `identity:` as bytes, and what follows is the password.
+ */
+const basicPassword = (identity: string, authorization: string | undefined): Buffer | undefined => {
+  const encoded = /^Basic ([^ ]*)$/i.exec(authorization ?? "")?.[1]
+  if (encoded === undefined) return undefined
+  const credentials = Buffer.from(encoded, "base64")
+  const user = Buffer.from(`${identity}:`)
+  return credentials.subarray(0, user.length).equals(user) ? credentials.subarray(user.length) : undefined
+}
