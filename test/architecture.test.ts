@@ -1,0 +1,76 @@
+/** The arrows of docs/architecture.md: who may import whom. */
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname, join, relative } from "node:path"
+import { describe, expect, it } from "@effect/vitest"
+
+const src = new URL("../src", import.meta.url).pathname
+
+/** From the bottom to the top: a room imports from its own line or from those above it in this list. */
+const rooms: ReadonlyArray<RegExp> = [
+  /^(RPCError|Transport|Frame|Action)$/,
+  /^(Codec|ConnectionError|ConnectError)$/,
+  /^(Validator|validator\/.*|schemas\/payload)$/,
+  /^Protocol$/,
+  /^(schemas\/.*|Handlers)$/,
+  /^connection\/.*$/,
+  /^(Connection|Backoff|WebSocket|Handshake)$/,
+  /^(Client|Server)$/,
+  /^testing\/.*$/,
+  /^index$/,
+]
+
+const roomOf = (module: string) => rooms.findIndex((room) => room.test(module))
+
+const modules = readdirSync(src, { recursive: true, encoding: "utf8" })
+  .filter((path) => path.endsWith(".ts"))
+  .map((path) => {
+    const text = readFileSync(join(src, path), "utf8")
+    const imports = [...text.matchAll(/^(?:import|export)\s+(type\s)?(?:[^"]*?\sfrom\s+)?"([^"]+)"/gm)].map(
+      ([, type, from]) => ({ typeOnly: type !== undefined, from: from as string }),
+    )
+    return { name: path.replace(/\.ts$/, ""), dir: dirname(join(src, path)), imports }
+  })
+
+describe("the rooms", () => {
+  it("are all known", () => {
+    expect(modules.filter(({ name }) => roomOf(name) === -1).map(({ name }) => name)).toEqual([])
+  })
+
+  it("import in one direction", () => {
+    const wrong = modules.flatMap(({ dir, imports, name }) =>
+      imports
+        .filter(({ from }) => from.startsWith("."))
+        .map(({ from }) => relative(src, join(dir, from)).replace(/\.ts$/, ""))
+        .filter((target) => roomOf(target) > roomOf(name))
+        .map((target) => `${name} imports ${target}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  it("leave `ws` to WebSocket, and `node:http` to Server and WebSocket", () => {
+    const users = (library: RegExp) =>
+      modules
+        .filter(({ imports }) => imports.some(({ from, typeOnly }) => library.test(from) && !typeOnly))
+        .map(({ name }) => name)
+    expect(users(/^ws$/)).toEqual(["WebSocket"])
+    expect(users(/^node:https?$/)).toEqual(["Server"])
+    expect(modules.flatMap(({ imports, name }) => imports.filter(({ from }) => from === "ws").map(() => name))).toEqual(
+      ["WebSocket"],
+    )
+  })
+
+  it("keep the schemas away from sockets, and the core away from Node", () => {
+    const reach = modules.filter(({ name }) =>
+      /^(schemas|validator|connection)\/|^(Codec|Connection|Protocol)$/.test(name),
+    )
+    expect(
+      reach.flatMap(({ imports, name }) => imports.filter(({ from }) => /^(node:|ws$)/.test(from)).map(() => name)),
+    ).toEqual([])
+  })
+
+  it("import the parts of Effect that they use, not all of it", () => {
+    expect(
+      modules.filter(({ imports }) => imports.some(({ from }) => from === "effect")).map(({ name }) => name),
+    ).toEqual([])
+  })
+})
