@@ -23,6 +23,15 @@ const make = (
     }),
   )
 
+/** A duration in milliseconds: finite, and not negative. */
+const finiteMillis = (name: string, value: Duration.Input): number => {
+  const duration = Duration.fromInput(value)
+  const result = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
+  // Effect takes NaN for zero.
+  if (!Number.isNaN(value) && result >= 0 && result < Number.POSITIVE_INFINITY) return result
+  throw new RangeError(`${name} must be a finite duration; got ${String(value)}`)
+}
+
 /**
  * The specification's back-off (OCPP 2.0.1 and 2.1, part 4, "Reconnecting").
  *
@@ -40,7 +49,7 @@ export const ocpp = (
   } = {},
 ): Schedule.Schedule<Duration.Duration> => {
   const minimum = millis("waitMinimum", options.waitMinimum ?? 10_000)
-  const range = Duration.toMillis(Duration.fromInputUnsafe(options.randomRange ?? 10_000))
+  const range = finiteMillis("randomRange", options.randomRange ?? 10_000)
   const repeat = count("repeatTimes", options.repeatTimes ?? 5, 0)
   return make(
     (n) => minimum * 2 ** Math.min(n, repeat),

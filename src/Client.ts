@@ -25,11 +25,9 @@ import type * as Scope from "effect/Scope"
 import * as Backoff from "./Backoff.ts"
 import { DisconnectedError } from "./ConnectionError.ts"
 import * as Alarms from "./connection/Alarms.ts"
-import { Hub } from "./connection/Event.ts"
-import { Outbound } from "./connection/Outbound.ts"
 import { type Peer, PeerBase, State } from "./connection/Peer.ts"
 import { type CloseInfo, type CloseOptions, Rpc } from "./connection/Rpc.ts"
-import { type Options as ConnectionOptions, millis, type Settings, settings } from "./connection/Settings.ts"
+import { type Options as ConnectionOptions, millis, settings } from "./connection/Settings.ts"
 import * as Handlers from "./Handlers.ts"
 import * as Protocol from "./Protocol.ts"
 import type { Transport } from "./Transport.ts"
@@ -143,6 +141,9 @@ export const dialler = (options: Omit<WebSocketOptions, keyof Options> & Pick<Op
  */
 export const connectionUrl = (endpoint: string, identity: string, query?: WebSocketOptions["query"]): string => {
   if (identity === "") throw new TypeError("identity must not be empty")
+  if (identity === "." || identity === ".." || !identity.isWellFormed()) {
+    throw new TypeError(`identity must be a segment of a URL; got ${JSON.stringify(identity)}`)
+  }
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
   if (url?.protocol !== "ws:" && url?.protocol !== "wss:") {
     throw new TypeError(`endpoint must be a ws:// or wss:// URL; got ${JSON.stringify(endpoint)}`)
@@ -159,7 +160,7 @@ const basicAuthorization = (identity: string, password: NonNullable<WebSocketOpt
   return `Basic ${Buffer.concat([Buffer.from(`${identity}:`), bytes]).toString("base64")}`
 }
 
-class ReconnectingClient extends PeerBase implements Peer<"station"> {
+class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> {
   readonly identity: string
   readonly #dial: Dial
   readonly #protocols: ReadonlyArray<Protocol.Protocol>
@@ -171,16 +172,15 @@ class ReconnectingClient extends PeerBase implements Peer<"station"> {
   #state: State = State.CLOSED
   /** The subprotocol of the first connection. */
   #protocol: Protocol.Protocol | undefined
-  #rpc: Rpc | undefined
+  /** Raw messages that wait for a connection. */
+  #raw: Array<string | Uint8Array> = []
   /** The life of the client from `connect` to closed. */
   #life: Fiber.Fiber<void> | undefined
   #opened = Deferred.makeUnsafe<void, ConnectFailure>()
   #closed = Deferred.makeUnsafe<CloseInfo>()
 
   constructor(dial: Dial, options: Options, context: Context.Context<never>, alarms: Alarms.Alarms) {
-    const checked: Settings = settings(options)
-    const limits = { concurrency: checked.callConcurrency, maxQueued: checked.maxQueuedCalls }
-    super(new Hub(), new Outbound(limits, alarms), checked)
+    super(options, settings(options), alarms)
     this.outbound.close(1000, "not connected")
     Deferred.doneUnsafe(this.#closed, Exit.succeed({ code: 1000, reason: "not connected" }))
     this.identity = options.identity
@@ -189,7 +189,7 @@ class ReconnectingClient extends PeerBase implements Peer<"station"> {
     this.#handlers = options.handlers ?? []
     this.#reconnect = options.reconnect === false ? undefined : (options.reconnect ?? Backoff.ocpp())
     this.#resetAfter = millis("reconnectResetAfter", options.reconnectResetAfter ?? 10_000)
-    this.#context = Context.add(context, Client, this as Client)
+    this.#context = Context.add(context, Client, this)
     this.#alarms = alarms
   }
 
@@ -210,7 +210,16 @@ class ReconnectingClient extends PeerBase implements Peer<"station"> {
 
   /** Nobody waits for the first connection any more. */
   #abandon(): void {
-    if (this.#state === State.CONNECTING && this.#rpc === undefined) this.#startClose({})
+    if (this.#state === State.CONNECTING && this.rpc === undefined) this.#startClose({})
+  }
+
+  sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
+    return Effect.suspend(() => {
+      if (this.#state === State.CLOSED) return DisconnectedError.of(1006, "closed", false)
+      if (this.#state === State.CONNECTING) this.#raw.push(message)
+      else this.rpc?.sendRaw(message)
+      return Effect.void
+    })
   }
 
   close(options: CloseOptions = {}): Effect.Effect<CloseInfo> {
@@ -230,7 +239,7 @@ class ReconnectingClient extends PeerBase implements Peer<"station"> {
       if (this.#life === undefined) return Effect.void
       return Effect.andThen(
         this.close(),
-        Effect.suspend(() => this.#rpc?.ended ?? Effect.void),
+        Effect.suspend(() => this.rpc?.ended ?? Effect.void),
       )
     })
   }
@@ -239,7 +248,7 @@ class ReconnectingClient extends PeerBase implements Peer<"station"> {
     this.#opened = Deferred.makeUnsafe()
     this.#closed = Deferred.makeUnsafe()
     this.#protocol = undefined
-    this.#rpc = undefined
+    this.rpc = undefined
     this.#state = State.CONNECTING
     this.outbound.reopen()
     this.#life = Effect.runForkWith(this.#context)(this.#live())
@@ -299,7 +308,7 @@ class ReconnectingClient extends PeerBase implements Peer<"station"> {
     return Effect.callback((resume) => {
       this.#protocol ??= this.#protocols.find(({ name }) => name === transport.protocol) ?? Protocol.make("", [])
       const protocol = this.#protocol
-      this.#rpc = new Rpc({
+      this.rpc = new Rpc({
         transport,
         protocol,
         settings: this.settings,
@@ -316,7 +325,8 @@ class ReconnectingClient extends PeerBase implements Peer<"station"> {
       })
       this.#state = State.OPEN
       this.hub.emit({ _tag: "Open", protocol: protocol.name })
-      this.#rpc.start()
+      for (const message of this.#raw.splice(0)) this.rpc.sendRaw(message)
+      this.rpc.start()
       Deferred.doneUnsafe(this.#opened, Exit.void)
     })
   }
@@ -326,7 +336,7 @@ class ReconnectingClient extends PeerBase implements Peer<"station"> {
     if (this.#state === State.CONNECTING) {
       this.#life?.interruptUnsafe()
       const aborted = { code: 1001, reason: "Connection aborted" }
-      this.#finish(this.#rpc === undefined ? aborted : { code, reason })
+      this.#finish(this.rpc === undefined ? aborted : { code, reason })
       const message = "the client was closed while it connected"
       Deferred.doneUnsafe(this.#opened, Exit.fail(new WebSocket.ConnectError({ message, retryable: true })))
       return
@@ -335,12 +345,13 @@ class ReconnectingClient extends PeerBase implements Peer<"station"> {
       this.#state = State.CLOSING
       this.hub.emit({ _tag: "Closing" })
     }
-    this.#rpc?.close(options)
+    this.rpc?.close(options)
   }
 
   #finish(info: CloseInfo): void {
     if (this.#state === State.OPEN || this.#state === State.CONNECTING) this.hub.emit({ _tag: "Closing" })
     this.#state = State.CLOSED
+    this.#raw = []
     this.outbound.close(info.code, info.reason)
     this.hub.emit({ _tag: "Close", ...info })
     Deferred.doneUnsafe(this.#closed, Exit.succeed(info))

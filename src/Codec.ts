@@ -115,7 +115,8 @@ const failureFrom = (
   _tag: "CallError" | "CallResultError",
   message: ReadonlyArray<unknown>,
 ): CallError | CallResultError | Fault => {
-  const [, messageId, code, description, details] = message
+  const [, messageId, code, description] = message
+  const details = typeof message[4] === "object" && message[4] !== null && !Array.isArray(message[4]) ? message[4] : {}
   const wrong =
     typeof messageId !== "string"
       ? unreadableMessageId
@@ -128,7 +129,7 @@ const failureFrom = (
     messageId,
     code,
     description: typeof description === "string" ? description : "",
-    details: typeof details === "object" && details !== null && !Array.isArray(details) ? details : {},
+    details,
   } as CallError | CallResultError
 }
 
@@ -138,7 +139,17 @@ const failureFrom = (
  * @param spelling how the subprotocol writes the two error codes that have two spellings
  * @throws {TypeError} when a payload or the details cannot be written as JSON (a cycle, a BigInt, a throwing `toJSON`)
  */
-export const encode = (frame: Frame, spelling: Spelling): string => JSON.stringify(toArray(frame, spelling))
+export const encode = (frame: Frame, spelling: Spelling): string => {
+  let text: string
+  try {
+    text = JSON.stringify(toArray(frame, spelling))
+  } catch (cause) {
+    throw cause instanceof TypeError ? cause : new TypeError("the payload cannot be written as JSON", { cause })
+  }
+  // The payload comes last: a function, a symbol, NaN, or a toJSON that gives nothing, has become null.
+  if (text.endsWith(",null]")) throw new TypeError("the payload has no JSON")
+  return text
+}
 
 const toArray = (frame: Frame, spelling: Spelling): ReadonlyArray<unknown> => {
   switch (frame._tag) {

@@ -41,10 +41,11 @@ export const make = <Self extends Side, R = never>(
 ): Effect.Effect<Connection<Self>, never, Scope.Scope | R> =>
   Effect.gen(function* () {
     const context = yield* Effect.context<R>()
-    const connection = new OpenConnection({
+    const connection = new OpenConnection<Self>({
       identity: options.identity ?? "",
       transport,
       protocol: options.protocol,
+      options,
       settings: settings(options),
       router: Handlers.route(options.handlers ?? [], options.protocol) as Handlers.Router,
       context: () => context,

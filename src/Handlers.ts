@@ -45,10 +45,14 @@ export interface Handlers<out Sender extends "station" | "csms" = never, out R =
   readonly "~sender"?: Sender
   /** The subprotocol whose actions these are; `undefined` for handlers of any subprotocol. */
   readonly protocol: string | undefined
-  readonly actions: ReadonlyMap<string, AnyHandler<R>>
-  /** Handles what `actions` does not. */
+  /** The handler of an action, if there is one. */
+  readonly find: Router<R>
+  /** Handles what nothing else does. */
   readonly wildcard: AnyHandler<R> | undefined
 }
+
+/** Finds the handler of an action, if there is one. */
+export type Router<R = never> = (action: string) => AnyHandler<R> | undefined
 
 type ActionNamed<P extends Protocol.Protocol, Name> =
   P extends Protocol.Protocol<string, infer Actions> ? Extract<Actions, { readonly name: Name }> : never
@@ -56,7 +60,7 @@ type ActionNamed<P extends Protocol.Protocol, Name> =
 type Names<P extends Protocol.Protocol> = P extends Protocol.Protocol<string, infer Actions> ? Actions["name"] : never
 
 type HandlersOf<P extends Protocol.Protocol> = {
-  readonly [Name in Names<P>]?: Handler<ActionNamed<P, Name>, any>
+  readonly [Name in Names<P>]?: Handler<ActionNamed<P, Name>, unknown>
 }
 
 type RequirementsOf<H> = {
@@ -75,34 +79,38 @@ type SendersOf<P extends Protocol.Protocol, H> = Exclude<ActionNamed<P, keyof H>
 export const make = <P extends Protocol.Protocol, const H extends HandlersOf<P>>(
   protocol: P,
   handlers: H & { readonly [Name in keyof H]: Name extends Names<P> ? unknown : never },
-): Handlers<SendersOf<P, H>, RequirementsOf<H>> => ({
-  protocol: protocol.name,
-  // Each handler accepts its own action's request only, and is only ever looked up by that action's name.
-  actions: new Map(Object.entries(handlers)) as ReadonlyMap<string, AnyHandler<any>>,
-  wildcard: undefined,
-})
+): Handlers<SendersOf<P, H>, RequirementsOf<H>> => {
+  // Each handler takes the request of its own action, and is looked up by that action's name only.
+  const byAction = new Map(Object.entries(handlers)) as ReadonlyMap<string, AnyHandler<RequirementsOf<H>>>
+  return { protocol: protocol.name, find: (action) => byAction.get(action), wildcard: undefined }
+}
 
 /** A handler for whatever no other handler answers; of one subprotocol, or of all. */
 export const wildcard = <R = never>(handler: AnyHandler<R>, protocol?: Protocol.Protocol): Handlers<never, R> => ({
   protocol: protocol?.name,
-  actions: new Map(),
+  find: () => undefined,
   wildcard: handler,
 })
 
-/** Finds the handler of an action, if there is one. */
-export type Router<R = never> = (action: string) => AnyHandler<R> | undefined
+/** Handlers that come and go: `find` is asked at every call. */
+export const dynamic = <R = never>(find: Router<R>): Handlers<never, R> => ({
+  protocol: undefined,
+  find,
+  wildcard: undefined,
+})
 
-/** The router of one subprotocol. The first of the given handlers that knows an action answers it. */
+/** The router of one subprotocol. The first of the given handlers that knows an action answers it; wildcards come last. */
 export const route = <R>(
   handlers: ReadonlyArray<Handlers<"station" | "csms", R>>,
   protocol: Protocol.Protocol,
 ): Router<R> => {
-  const actions = new Map<string, AnyHandler<R>>()
-  let rest: AnyHandler<R> | undefined
-  for (const some of handlers) {
-    if (some.protocol !== undefined && some.protocol !== protocol.name) continue
-    for (const [action, handler] of some.actions) if (!actions.has(action)) actions.set(action, handler)
-    rest ??= some.wildcard
+  const relevant = handlers.filter((some) => some.protocol === undefined || some.protocol === protocol.name)
+  const wildcard = relevant.find((some) => some.wildcard !== undefined)?.wildcard
+  return (action) => {
+    for (const { find } of relevant) {
+      const handler = find(action)
+      if (handler !== undefined) return handler
+    }
+    return wildcard
   }
-  return (action) => actions.get(action) ?? rest
 }

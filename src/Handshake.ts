@@ -72,7 +72,7 @@ const offered = (header: string | undefined): ReadonlySet<string> =>
  * of colons: the credentials are compared with `identity:` as bytes, and what follows is the password.
  */
 const basicPassword = (identity: string, authorization: string | undefined): Buffer | undefined => {
-  const encoded = /^Basic ([^ ]*)$/i.exec(authorization ?? "")?.[1]
+  const encoded = /^Basic +([^ ]*)$/i.exec(authorization ?? "")?.[1]
   if (encoded === undefined) return undefined
   const credentials = Buffer.from(encoded, "base64")
   const user = Buffer.from(`${identity}:`)

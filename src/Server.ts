@@ -193,7 +193,6 @@ export const layer = <R = never>(
 
 class StationServer implements Server {
   readonly #options: Options
-  readonly #settings: Parts["settings"]
   readonly #context: Context.Context<never>
   readonly #alarms: Alarms.Alarms
   readonly #acceptor: WebSocket.Acceptor
@@ -215,7 +214,7 @@ class StationServer implements Server {
 
   constructor(options: Options, context: Context.Context<never>, alarms: Alarms.Alarms) {
     this.#options = options
-    this.#settings = settings(options)
+    settings(options) // refuses nonsense now, not when the first station connects
     this.#authTimeout = millis("authTimeout", options.authTimeout ?? 10_000)
     this.#maxConnections = count("maxConnections", options.maxConnections ?? Number.POSITIVE_INFINITY, 1)
     this.#maxPendingUpgrades = count("maxPendingUpgrades", options.maxPendingUpgrades ?? 256, 1)
@@ -382,9 +381,10 @@ class StationServer implements Server {
         identity: handshake.identity,
         transport,
         protocol,
-        settings: this.#settings,
+        options: this.#options,
+        settings: settings(this.#options),
         router,
-        context: () => Context.add(this.#context, Station, station as Station),
+        context: () => Context.add(this.#context, Station, station),
         alarms: this.#alarms,
         onClose: (info) => this.#remove(station, info),
       },
@@ -474,7 +474,7 @@ class StationServer implements Server {
   }
 }
 
-class AcceptedStation extends OpenConnection implements Station {
+class AcceptedStation extends OpenConnection<"csms"> implements Station {
   readonly handshake: Handshake.Handshake
   readonly session: unknown
 

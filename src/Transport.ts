@@ -17,7 +17,7 @@ export interface Listener {
   readonly onPing: () => void
   /** Something broke; `onClose` follows. */
   readonly onError: (error: Error) => void
-  /** The connection is gone: the code and reason that the peer sent, 1006 when it sent none. */
+  /** The connection is gone: the code and reason of the peer's close frame, 1005 when it had none, 1006 without frame. */
   readonly onClose: (code: number, reason: string) => void
 }
 
@@ -29,15 +29,19 @@ export interface Transport {
   readonly bufferedAmount: number
   /** Starts the delivery. Called once. */
   readonly listen: (listener: Listener) => void
-  /** Sends a text message; does nothing once closing. */
-  readonly send: (text: string) => void
+  /** Sends a message, text or binary; does nothing once closing. */
+  readonly send: (message: string | Uint8Array) => void
   /** Sends a ping; does nothing once closing. */
   readonly ping: () => void
-  /** Starts the closing handshake. The reason is cut to what a close frame holds. */
+  /** Starts the closing handshake. A code that may not be sent becomes 1000, a reason is cut to what the frame holds. */
   readonly close: (code: number, reason: string) => void
   /** Drops the connection without a handshake. */
   readonly terminate: () => void
 }
+
+/** The codes that a close frame may carry (RFC 6455 §7.4). */
+export const isSendableCode = (code: number): boolean =>
+  (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) || (code >= 3000 && code <= 4999)
 
 /**
  * Two ends of a connection in memory. What one end sends, the other receives in a later microtask; the closing handshake
@@ -68,7 +72,8 @@ class MemoryTransport implements Transport {
     this.#schedule()
   }
 
-  send(text: string): void {
+  send(message: string | Uint8Array): void {
+    const text = typeof message === "string" ? message : new TextDecoder().decode(message)
     if (this.#state === "open") this.peer.#deliver((listener) => listener.onMessage(text))
   }
 

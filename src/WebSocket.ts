@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Ws from "ws"
 import { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
-import type { Listener, Transport } from "./Transport.ts"
+import { isSendableCode, type Listener, type Transport } from "./Transport.ts"
 
 export * from "./ConnectError.ts"
 
@@ -68,6 +68,15 @@ export const dial = (
   url: string,
   options: DialOptions,
 ): Effect.Effect<Transport, ConnectError | UnexpectedHttpResponse> =>
+  Effect.timeoutOrElse(handshake(url, options), {
+    duration: options.handshakeTimeout,
+    orElse: () => Effect.fail(new ConnectError({ message: "the opening handshake timed out", retryable: true })),
+  })
+
+const handshake = (
+  url: string,
+  options: DialOptions,
+): Effect.Effect<Transport, ConnectError | UnexpectedHttpResponse> =>
   Effect.callback((resume) => {
     let socket: Ws.WebSocket
     const { maxFragments, maxPayload, perMessageDeflate, webSocket } = options
@@ -78,7 +87,6 @@ export const dial = (
         perMessageDeflate: perMessageDeflate ?? false,
         ...(maxPayload === undefined ? undefined : { maxPayload }),
         ...(maxFragments === undefined ? undefined : { maxFragments }),
-        handshakeTimeout: options.handshakeTimeout,
         ...webSocket,
         headers: { ...webSocket?.headers, ...options.headers },
       })
@@ -153,7 +161,10 @@ class SocketTransport implements Transport {
     this.#socket = socket
     this.protocol = socket.protocol
     socket.on("message", (data: Buffer, isBinary) => {
-      if (isBinary && !isUtf8(data)) return socket.close(1007, "a binary message is not UTF-8")
+      if (isBinary && !isUtf8(data)) {
+        socket.removeAllListeners("message")
+        return socket.close(1007, "a binary message is not UTF-8")
+      }
       const text = data.toString()
       if (this.#listener === undefined) this.#early?.push((listener) => listener.onMessage(text))
       else this.#listener.onMessage(text)
@@ -182,8 +193,8 @@ class SocketTransport implements Transport {
     for (const event of early) event(listener)
   }
 
-  send(text: string): void {
-    if (this.#socket.readyState === Ws.WebSocket.OPEN) this.#socket.send(text)
+  send(message: string | Uint8Array): void {
+    if (this.#socket.readyState === Ws.WebSocket.OPEN) this.#socket.send(message)
   }
 
   ping(): void {
@@ -191,7 +202,7 @@ class SocketTransport implements Transport {
   }
 
   close(code: number, reason: string): void {
-    this.#socket.close(code, closeReason(reason))
+    this.#socket.close(isSendableCode(code) ? code : 1000, closeReason(reason))
   }
 
   terminate(): void {

@@ -190,7 +190,7 @@ describe("a call of ours", () => {
     Effect.gen(function* () {
       const { connection, peer } = yield* connect()
       const cyclic: Record<string, unknown> = {}
-      cyclic["self"] = cyclic
+      cyclic.self = cyclic
       for (const payload of [cyclic, { big: 1n }]) {
         const error = yield* Effect.flip(connection.call("Echo", payload))
         expect(error).toBeInstanceOf(RPCFormatViolationError)
@@ -327,7 +327,7 @@ describe("a call of the peer", () => {
   it.effect("gets InternalError when its response is not JSON, and the connection stays open", () =>
     Effect.gen(function* () {
       const cyclic: Record<string, unknown> = {}
-      cyclic["self"] = cyclic
+      cyclic.self = cyclic
       const unwritable = [
         1n,
         cyclic,
@@ -892,7 +892,10 @@ describe("closing", () => {
           new Proxy(transport, {
             get: (target, key) => {
               if (key === "bufferedAmount") return waiting
-              if (key === "send") return (text: string) => { waiting += text.length }
+              if (key === "send")
+                return (text: string) => {
+                  waiting += text.length
+                }
               return Reflect.get(target, key).bind?.(target)
             },
           }),

@@ -135,10 +135,15 @@ describe("a server", () => {
       const { server } = yield* serve({ auth: () => Deferred.await(gate) })
       const text = JSON.stringify([2, "1", "Echo", { text: "early" }])
       const masked = Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)])
-      const close = Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8])
       const request = Buffer.from(upgradeOf("/CP001", ["Sec-WebSocket-Protocol: echo1.0"]))
-      const answer = yield* Effect.forkChild(raw(server.port!, Buffer.concat([request, masked, close])))
+      const answer = yield* Effect.forkChild(raw(server.port!, Buffer.concat([request, masked])))
       yield* Effect.forkChild(Effect.andThen(Effect.yieldNow, Deferred.succeed(gate, undefined)))
+      const { station } = yield* next(server, "Connected")
+      yield* Effect.callback<void>((resume) => {
+        station.subscribe(({ _tag }) => _tag === "CallResult" && resume(Effect.void))
+      })
+      yield* Effect.forkChild(station.close())
+      yield* Effect.forkChild(station.close({ force: true }))
       expect(yield* Fiber.join(answer)).toContain('[3,"1",{"text":"early"}]')
     }),
   )

@@ -12,15 +12,7 @@ import type { Call, Send } from "../Codec.ts"
 import type { AnyHandler } from "../Handlers.ts"
 import { type RPCError, RPCFrameworkError, RPCGenericError } from "../RPCError.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
-
-export interface Options {
-  /** How many handlers may run at a time. */
-  readonly concurrency: number
-  /** How many calls may wait for a handler's turn. */
-  readonly maxQueued: number
-  /** How long a handler may take, in milliseconds. */
-  readonly timeout: number
-}
+import type { Settings } from "./Settings.ts"
 
 /** What the connection does for its inbound calls. */
 export interface Owner {
@@ -43,7 +35,7 @@ interface Waiting {
 }
 
 export class Inbound {
-  readonly #options: Options
+  readonly #settings: Settings
   readonly #alarms: Alarms
   readonly #owner: Owner
   readonly #context: () => Context.Context<never>
@@ -55,8 +47,8 @@ export class Inbound {
   #stopped = false
   #onIdle: (() => void) | undefined
 
-  constructor(options: Options, alarms: Alarms, context: () => Context.Context<never>, owner: Owner) {
-    this.#options = options
+  constructor(settings: Settings, alarms: Alarms, context: () => Context.Context<never>, owner: Owner) {
+    this.#settings = settings
     this.#alarms = alarms
     this.#context = context
     this.#owner = owner
@@ -77,7 +69,10 @@ export class Inbound {
     if (this.#running.has(call.messageId) || this.#waiting.has(call.messageId)) {
       return new RPCFrameworkError("a call with this message id is being handled")
     }
-    if (this.#running.size >= this.#options.concurrency && this.#waiting.size >= this.#options.maxQueued) {
+    if (
+      this.#running.size >= this.#settings.handlerConcurrency &&
+      this.#waiting.size >= this.#settings.maxQueuedHandlers
+    ) {
       return new RPCGenericError(`${this.size} calls are being handled`)
     }
     return undefined
@@ -85,14 +80,14 @@ export class Inbound {
 
   /** Handles a call, now or when its turn comes. */
   handle(call: Call | Send, handler: AnyHandler<never>): void {
-    if (this.#running.size < this.#options.concurrency) this.#run(call, handler)
+    if (this.#running.size < this.#settings.handlerConcurrency) this.#run(call, handler)
     else this.#waiting.set(call.messageId, { call, handler })
   }
 
   #run(call: Call | Send, handler: AnyHandler<never>): void {
     const running: Running = {
       call,
-      deadline: this.#alarms.now() + this.#options.timeout,
+      deadline: this.#alarms.now() + this.#settings.handlerTimeout,
       fiber: undefined,
       timedOut: false,
     }
@@ -117,7 +112,7 @@ export class Inbound {
   #pump(): void {
     this.#pumping = true
     for (const [id, next] of this.#waiting) {
-      if (this.#running.size >= this.#options.concurrency) break
+      if (this.#running.size >= this.#settings.handlerConcurrency) break
       this.#waiting.delete(id)
       this.#run(next.call, next.handler)
     }

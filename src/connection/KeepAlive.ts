@@ -5,11 +5,10 @@
  * pings, any message of the peer is as good as a pong.
  */
 import type { Alarm, Alarms } from "./Alarms.ts"
+import type { Settings } from "./Settings.ts"
 
-export interface Options {
-  /** Milliseconds between pings, `Infinity` for none. */
-  readonly interval: number
-  readonly deferOnActivity: boolean
+/** What the connection does for its pings. */
+export interface Owner {
   readonly ping: () => void
   readonly onDead: () => void
 }
@@ -18,23 +17,31 @@ export interface Options {
 const lateness = 100
 
 export class KeepAlive {
-  readonly #options: Options
+  readonly #settings: Settings
   readonly #alarms: Alarms
+  readonly #owner: Owner
   readonly #alarm: Alarm = { at: Number.POSITIVE_INFINITY, ring: (now) => this.#beat(now) }
   #pingedAt: number | undefined
   #heardAt = Number.NEGATIVE_INFINITY
-  #due: number
+  #due = 0
 
-  constructor(options: Options, alarms: Alarms) {
-    this.#options = options
+  constructor(settings: Settings, alarms: Alarms, owner: Owner) {
+    this.#settings = settings
     this.#alarms = alarms
-    this.#due = alarms.now() + options.interval
-    alarms.wakeBy(this.#alarm, this.#due)
+    this.#owner = owner
+    this.start()
+  }
+
+  /** Pings an interval from now, whatever was planned. */
+  start(): void {
+    this.stop()
+    this.#pingedAt = undefined
+    this.#alarms.wakeBy(this.#alarm, this.#next(this.#alarms.now() + this.#settings.pingInterval))
   }
 
   /** The peer sent something. */
   heard(): void {
-    if (!this.#options.deferOnActivity) return
+    if (!this.#settings.deferPingsOnActivity) return
     this.#heardAt = this.#alarms.now()
     this.#pingedAt = undefined
   }
@@ -52,16 +59,16 @@ export class KeepAlive {
   }
 
   #beat(now: number): number {
-    const { interval } = this.#options
+    const { pingInterval: interval } = this.#settings
     const heardUntil = this.#heardAt + interval
     if (heardUntil > now) return this.#next(heardUntil)
     if (this.#pingedAt === undefined) {
       this.#pingedAt = now
-      this.#options.ping()
+      this.#owner.ping()
       return this.#next(now + interval)
     }
     if (now - this.#due > lateness) return this.#next(now + lateness)
-    this.#options.onDead()
+    this.#owner.onDead()
     return Number.POSITIVE_INFINITY
   }
 

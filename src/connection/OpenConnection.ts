@@ -5,21 +5,21 @@ import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { DisconnectedError } from "../ConnectionError.ts"
 import type { Router } from "../Handlers.ts"
 import type * as Protocol from "../Protocol.ts"
 import type { Transport } from "../Transport.ts"
 import type { Alarms } from "./Alarms.ts"
-import { Hub } from "./Event.ts"
-import { Outbound } from "./Outbound.ts"
 import { type Peer, PeerBase, type Side, State } from "./Peer.ts"
 import { type CloseInfo, type CloseOptions, Rpc } from "./Rpc.ts"
-import type { Settings } from "./Settings.ts"
+import type { Options, Settings } from "./Settings.ts"
 
 /** What an {@link OpenConnection} is made of. */
 export interface Parts {
   readonly identity: string
   readonly transport: Transport
   readonly protocol: Protocol.Protocol
+  readonly options: Options
   readonly settings: Settings
   readonly router: Router
   /** What the handlers are given; made when the first of them runs. */
@@ -30,29 +30,27 @@ export interface Parts {
 }
 
 /** A connection that is open when it is made, and closed for good when its transport closes. */
-export class OpenConnection extends PeerBase implements Peer<Side> {
+export class OpenConnection<in out Self extends Side> extends PeerBase<Self> implements Peer<Self> {
   readonly identity: string
   readonly protocol: string
-  readonly #rpc: Rpc
+  protected override readonly rpc: Rpc
   readonly #closed = Deferred.makeUnsafe<CloseInfo>()
   #state: State = State.OPEN
 
   constructor(parts: Parts) {
-    const { alarms, context, protocol, router, settings, transport } = parts
-    const hub = new Hub()
-    const outbound = new Outbound({ concurrency: settings.callConcurrency, maxQueued: settings.maxQueuedCalls }, alarms)
-    super(hub, outbound, settings)
+    const { alarms, context, options, protocol, router, settings, transport } = parts
+    super(options, settings, alarms)
     this.identity = parts.identity
     this.protocol = protocol.name
-    this.#rpc = new Rpc({
+    this.rpc = new Rpc({
       transport,
       protocol,
       settings,
       router,
       context,
       alarms,
-      hub,
-      outbound,
+      hub: this.hub,
+      outbound: this.outbound,
       onFatal: (info) => this.startClose(info),
       onClose: (info) => this.#onClose(info, parts.onClose),
     })
@@ -65,7 +63,14 @@ export class OpenConnection extends PeerBase implements Peer<Side> {
   /** Starts reading. */
   start(): void {
     this.hub.emit({ _tag: "Open", protocol: this.protocol })
-    this.#rpc.start()
+    this.rpc.start()
+  }
+
+  sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
+    return Effect.suspend(() => {
+      if (this.#state === State.CLOSED) return DisconnectedError.of(1006, "closed", false)
+      return Effect.sync(() => this.rpc.sendRaw(message))
+    })
   }
 
   close(options: CloseOptions = {}): Effect.Effect<CloseInfo> {
@@ -84,12 +89,12 @@ export class OpenConnection extends PeerBase implements Peer<Side> {
       this.#state = State.CLOSING
       this.hub.emit({ _tag: "Closing" })
     }
-    this.#rpc.close(options)
+    this.rpc.close(options)
   }
 
   /** The handlers that were interrupted when it closed have ended. */
   get ended(): Effect.Effect<void> {
-    return this.#rpc.ended
+    return this.rpc.ended
   }
 
   #onClose(info: CloseInfo, tellOwner: Parts["onClose"]): void {

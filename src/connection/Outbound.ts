@@ -14,6 +14,7 @@ import type * as Action from "../Action.ts"
 import { CallQueueFullError, DisconnectedError, TimeoutError } from "../ConnectionError.ts"
 import type { RPCError } from "../RPCError.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
+import type { Settings } from "./Settings.ts"
 
 /** Everything that a call can fail with. */
 export type CallFailure = RPCError | TimeoutError | DisconnectedError | CallQueueFullError
@@ -47,15 +48,8 @@ export interface Carrier {
   readonly transmit: (call: Pending, message: string) => void
 }
 
-export interface Options {
-  /** How many calls may wait for their answer at a time. */
-  readonly concurrency: number
-  /** How many calls may wait for their turn. */
-  readonly maxQueued: number
-}
-
 export class Outbound {
-  readonly #options: Options
+  readonly #settings: Settings
   readonly #alarms: Alarms
   readonly #alarm: Alarm = { at: Number.POSITIVE_INFINITY, ring: (now) => this.#expire(now) }
   readonly #pending = new Map<string, Pending>()
@@ -65,8 +59,8 @@ export class Outbound {
   #refusal: DisconnectedError | undefined
   #onIdle: (() => void) | undefined
 
-  constructor(options: Options, alarms: Alarms) {
-    this.#options = options
+  constructor(settings: Settings, alarms: Alarms) {
+    this.#settings = settings
     this.#alarms = alarms
   }
 
@@ -94,8 +88,8 @@ export class Outbound {
     if (typeof message === "object") return call.resume(Effect.fail(message))
     if (carrier !== undefined && message !== undefined && (call.kind === "Send" || this.#mayTransmit)) {
       this.#transmit(carrier, call, message)
-    } else if (this.#waiting.size >= this.#options.maxQueued) {
-      return call.resume(Effect.fail(CallQueueFullError.of(call.action, this.#options.maxQueued)))
+    } else if (this.#waiting.size >= this.#settings.maxQueuedCalls) {
+      return call.resume(Effect.fail(CallQueueFullError.of(call.action, this.#settings.maxQueuedCalls)))
     } else {
       this.#waiting.set(call, message)
     }
@@ -103,7 +97,7 @@ export class Outbound {
   }
 
   get #mayTransmit(): boolean {
-    return this.#waiting.size === 0 && this.#pending.size < this.#options.concurrency
+    return this.#waiting.size === 0 && this.#pending.size < this.#settings.callConcurrency
   }
 
   #transmit(carrier: Carrier, call: Pending, message: string): void {
@@ -113,10 +107,10 @@ export class Outbound {
   }
 
   /** Sends what may be sent now, in order of arrival. */
-  #pump(): void {
+  pump(): void {
     for (const [call, prepared] of this.#waiting) {
       const carrier = this.#carrier
-      if (carrier === undefined || this.#pending.size >= this.#options.concurrency) break
+      if (carrier === undefined || this.#pending.size >= this.#settings.callConcurrency) break
       this.#waiting.delete(call)
       this.#transmitWaiting(carrier, call, prepared)
     }
@@ -141,7 +135,7 @@ export class Outbound {
 
   #remove(call: Pending): boolean {
     const existed = this.#pending.delete(call.messageId) || this.#waiting.delete(call)
-    if (existed) this.#pump()
+    if (existed) this.pump()
     return existed
   }
 
@@ -169,7 +163,7 @@ export class Outbound {
       this.#waiting.delete(call)
       this.#transmitWaiting(carrier, call, prepared)
     }
-    this.#pump()
+    this.pump()
   }
 
   /** The connection is lost: what was sent gets no answer, what was not waits for the next connection. */

@@ -7,10 +7,12 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type * as Action from "../Action.ts"
-import type { Event, FrameEvent, Hub, Observer } from "./Event.ts"
-import type { CallFailure, Outbound } from "./Outbound.ts"
-import type { CloseInfo, CloseOptions } from "./Rpc.ts"
-import { millis, type Settings } from "./Settings.ts"
+import type { DisconnectedError } from "../ConnectionError.ts"
+import type { Alarms } from "./Alarms.ts"
+import { type Event, type FrameEvent, Hub, type Observer } from "./Event.ts"
+import { type CallFailure, Outbound } from "./Outbound.ts"
+import type { CloseInfo, CloseOptions, Rpc } from "./Rpc.ts"
+import { millis, type Options, type Settings, settings } from "./Settings.ts"
 
 /** The states of a connection, numbered as a WebSocket's are. */
 export const State = { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 } as const
@@ -67,6 +69,19 @@ export interface Peer<in out Self extends Side> {
   readonly subscribe: (observer: Observer) => () => void
 
   /**
+   * Sends text or bytes that are no frame of this library; whoever does so answers for what comes of it. While a client
+   * reconnects they wait. Fails when the connection is closed.
+   */
+  readonly sendRaw: (message: string | Uint8Array) => Effect.Effect<void, DisconnectedError>
+
+  /**
+   * Changes options, from now on. Calls that are under way keep the timeout with which they started.
+   *
+   * @throws {RangeError} naming the option whose value makes no sense; then nothing has changed.
+   */
+  readonly reconfigure: (options: Options) => void
+
+  /**
    * Closes, and succeeds with the final code and reason once closed. The first code and reason count.
    *
    * Calls in flight fail and handlers are interrupted, unless `awaitPending` lets them end first.
@@ -77,22 +92,41 @@ export interface Peer<in out Self extends Side> {
 }
 
 /** The part of a peer that does not depend on who opened the connection. */
-export abstract class PeerBase {
+export abstract class PeerBase<in out Self extends Side> {
   protected readonly hub: Hub
   protected readonly outbound: Outbound
   protected readonly settings: Settings
 
-  constructor(hub: Hub, outbound: Outbound, settings: Settings) {
-    this.hub = hub
-    this.outbound = outbound
+  /** The connection that is open, or was the last. */
+  protected rpc: Rpc | undefined
+  #options: Options
+
+  constructor(options: Options, settings: Settings, alarms: Alarms) {
+    this.#options = options
     this.settings = settings
+    this.outbound = new Outbound(settings, alarms)
+    this.hub = new Hub()
   }
 
+  reconfigure(options: Options): void {
+    const changed = { ...this.#options, ...options }
+    Object.assign(this.settings, settings(changed))
+    this.#options = changed
+    this.rpc?.reconfigured("pingInterval" in options)
+    this.outbound.pump()
+  }
+
+  call<A extends Action.Call<string, Self | "both">>(
+    action: A,
+    request: Action.Request<A>,
+    options?: CallOptions,
+  ): Effect.Effect<Action.Response<A>, CallFailure>
+  call(action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
   call(
     action: Action.Call | string,
     payload: unknown = {},
     options: CallOptions = {},
-  ): Effect.Effect<any, CallFailure> {
+  ): Effect.Effect<unknown, CallFailure> {
     return this.outbound.call({
       kind: "Call",
       ...named(action),
@@ -102,6 +136,11 @@ export abstract class PeerBase {
     })
   }
 
+  send<A extends Action.Send<string, Self | "both">>(
+    action: A,
+    request: Action.Request<A>,
+  ): Effect.Effect<void, CallFailure>
+  send(action: string, request?: unknown): Effect.Effect<void, CallFailure>
   send(action: Action.Send | string, payload: unknown = {}): Effect.Effect<void, CallFailure> {
     const timeout = this.settings.callTimeout
     return Effect.asVoid(this.outbound.call({ kind: "Send", ...named(action), payload, timeout, answered: false }))

@@ -24,7 +24,7 @@ import {
   RPCNotImplementedError,
   RPCProtocolError,
 } from "../RPCError.ts"
-import type { Listener, Transport } from "../Transport.ts"
+import { isSendableCode, type Listener, type Transport } from "../Transport.ts"
 import type { Part, Validator } from "../Validator.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
 import type { Hub } from "./Event.ts"
@@ -75,8 +75,7 @@ const rememberedAnswers = 64
 export class Rpc implements Listener, Carrier {
   readonly #parts: Parts
   readonly #inbound: Inbound
-  readonly #validator: Validator | undefined
-  readonly #validateInbound: boolean
+  #validator: Validator | undefined
   readonly #answered = new Set<string>()
   readonly #keepAlive: KeepAlive
   readonly #closeAlarm: Alarm = { at: Number.POSITIVE_INFINITY, ring: () => this.#closeTimedOut() }
@@ -87,38 +86,41 @@ export class Rpc implements Listener, Carrier {
   #ended: Effect.Effect<void> = Effect.void
 
   constructor(parts: Parts) {
-    const { alarms, context, protocol, settings, transport } = parts
+    const { alarms, context, settings, transport } = parts
     this.#parts = parts
-    this.#validator = isStrict(settings.strictMode, protocol.name) ? protocol.validator : undefined
-    this.#validateInbound = this.#validator !== undefined && settings.validateInbound !== "ignore"
-    const limits = {
-      concurrency: settings.handlerConcurrency,
-      maxQueued: settings.maxQueuedHandlers,
-      timeout: settings.handlerTimeout,
-    }
-    this.#inbound = new Inbound(limits, alarms, context, {
+    this.reconfigured()
+    this.#inbound = new Inbound(settings, alarms, context, {
       conclude: (call, exit) => this.#conclude(call, exit),
       timedOut: (call) => {
         const text = `the handler did not finish within ${settings.handlerTimeout} ms`
         this.#refuse(call, new RPCInternalError(text))
       },
     })
-    const heartbeat = {
-      interval: settings.pingInterval,
-      deferOnActivity: settings.deferPingsOnActivity,
+    this.#keepAlive = new KeepAlive(settings, alarms, {
       ping: () => transport.ping(),
       onDead: () => {
         this.#end({ code: 1006, reason: "ping timeout" })
         transport.terminate()
       },
-    }
-    this.#keepAlive = new KeepAlive(heartbeat, alarms)
+    })
   }
 
-  /** Starts reading, and sends what waits. */
+  /** Sends what waits, and starts reading a little later: whoever has just heard of the connection may prepare for it. */
   start(): void {
-    this.#parts.transport.listen(this)
     this.#parts.outbound.attach(this)
+    queueMicrotask(() => this.#parts.transport.listen(this))
+  }
+
+  /** The settings have changed. */
+  reconfigured(pings = false): void {
+    const { protocol, settings } = this.#parts
+    this.#validator = isStrict(settings.strictMode, protocol.name) ? protocol.validator : undefined
+    if (pings && this.#state === "open") this.#keepAlive.start()
+  }
+
+  /** Sends what is no frame of ours. */
+  sendRaw(message: string | Uint8Array): void {
+    this.#parts.transport.send(message)
   }
 
   /** The handlers that were interrupted when the connection closed have ended. */
@@ -211,9 +213,10 @@ export class Rpc implements Listener, Carrier {
 
   /** The fault of a payload that the peer sent, unless it is to be let through. */
   #checkInbound(call: Codec.Call | Codec.Send | Pending, part: Part, payload: unknown): RPCError | undefined {
-    if (!this.#validateInbound) return undefined
+    const { validateInbound } = this.#parts.settings
+    if (validateInbound === "ignore") return undefined
     const error = this.#check("peer", call, part, payload)
-    return this.#parts.settings.validateInbound === "reject" ? error : undefined
+    return validateInbound === "reject" ? error : undefined
   }
 
   #check(
@@ -432,7 +435,3 @@ const answersNothing = () => new RPCFrameworkError("the message answers no call 
 const clip = (text: string) => (text.length <= 64 ? text : `${text.slice(0, 64)}…`)
 
 const textOf = (error: unknown) => (error instanceof Error ? error.message : "unknown reason")
-
-/** The codes that a close frame may carry (RFC 6455 §7.4). */
-const isSendableCode = (code: number) =>
-  (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) || (code >= 3000 && code <= 4999)

@@ -1,0 +1,33 @@
+/** A listener that writes down what a transport tells it. */
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import type { Transport } from "../../src/Transport.ts"
+
+/** One thing that a transport told its owner. */
+export type Event =
+  | readonly ["message", text: string]
+  | readonly ["pong"]
+  | readonly ["ping"]
+  | readonly ["error", message: string]
+  | readonly ["close", code: number, reason: string]
+
+/** Starts to listen, and gives the events in their order. */
+export const record = (transport: Transport): Effect.Effect<Queue.Queue<Event>> =>
+  Effect.map(Queue.unbounded<Event>(), (events) => {
+    const write = (event: Event) => void Queue.offerUnsafe(events, event)
+    transport.listen({
+      onMessage: (text) => write(["message", text]),
+      onPong: () => write(["pong"]),
+      onPing: () => write(["ping"]),
+      onError: (error) => write(["error", error.message]),
+      onClose: (code, reason) => write(["close", code, reason]),
+    })
+    return events
+  })
+
+/** The events up to and with the close. */
+export const untilClose = Effect.fnUntraced(function* (events: Queue.Queue<Event>) {
+  const all: Array<Event> = []
+  while (all.at(-1)?.[0] !== "close") all.push(yield* Queue.take(events))
+  return all
+})
