@@ -57,22 +57,34 @@ export const ocpp = (
   )
 }
 
+/** The numbers of an exponential back-off. */
+export interface ExponentialOptions {
+  /** Default 1 second. */
+  readonly initialDelay?: Duration.Input
+  /** Default 10 seconds. */
+  readonly maxDelay?: Duration.Input
+  /** Default 2. */
+  readonly factor?: number
+  /** From 0 to 1. Default 0.25. */
+  readonly randomisationFactor?: number
+}
+
 /**
  * Exponential back-off: `initialDelay`, then `factor` times the previous delay up to `maxDelay`, each lengthened by a
  * random part of up to `randomisationFactor` of itself.
  */
-export const exponential = (
-  options: {
-    /** Default 1 second. */
-    readonly initialDelay?: Duration.Input
-    /** Default 10 seconds. */
-    readonly maxDelay?: Duration.Input
-    /** Default 2. */
-    readonly factor?: number
-    /** From 0 to 1. Default 0.25. */
-    readonly randomisationFactor?: number
-  } = {},
-): Schedule.Schedule<Duration.Duration> => {
+export const exponential = (options: ExponentialOptions = {}): Schedule.Schedule<Duration.Duration> => {
+  const { base, spread } = exponentialLaw(options)
+  return make(base, spread)
+}
+
+/** The delay before attempt `n`, from 0, with `random` from 0 to 1. */
+export const exponentialDelay = (options: ExponentialOptions, n: number, random: number): Duration.Duration => {
+  const { base, spread } = exponentialLaw(options)
+  return Duration.millis(spread(base(n), random))
+}
+
+const exponentialLaw = (options: ExponentialOptions) => {
   const initial = millis("initialDelay", options.initialDelay ?? 1_000)
   const max = millis("maxDelay", options.maxDelay ?? 10_000)
   const { factor = 2, randomisationFactor = 0.25 } = options
@@ -80,8 +92,8 @@ export const exponential = (
   if (!(randomisationFactor >= 0 && randomisationFactor <= 1)) {
     throw new RangeError(`randomisationFactor must be from 0 to 1; got ${randomisationFactor}`)
   }
-  return make(
-    (n) => Math.min(max, initial * factor ** n),
-    (base, random) => base * (1 + random * randomisationFactor),
-  )
+  return {
+    base: (n: number) => Math.min(max, initial * factor ** n),
+    spread: (delay: number, random: number) => delay * (1 + random * randomisationFactor),
+  }
 }

@@ -118,7 +118,9 @@ export const layer = <R = never>(
 ): Layer.Layer<Client, ConnectFailure, Exclude<Exclude<R, Client>, Scope.Scope>> => Layer.effect(Client, make(options))
 
 /** How {@link make} dials. */
-export const dialler = (options: Omit<WebSocketOptions, keyof Options> & Pick<Options, "identity">): Dial => {
+export const dialler = (
+  options: Omit<WebSocketOptions, keyof Options> & Pick<Options, "identity">,
+): ((protocols: ReadonlyArray<string>) => Effect.Effect<WebSocket.Dialled, ConnectFailure>) => {
   const url = connectionUrl(options.endpoint, options.identity, options.query)
   const handshakeTimeout = millis("handshakeTimeout", options.handshakeTimeout ?? 30_000)
   const { identity, password } = options

@@ -64,9 +64,19 @@ export class RPCError extends Data.Error<{
   constructor(code: Code, message = "", details: Readonly<Record<string, unknown>> = {}) {
     super({ code, message, details })
   }
+
+  /** The same as `code`, under the name that the promise face documents. */
+  get rpcErrorCode(): Code {
+    return this.code
+  }
 }
 
-const define = <const C extends Code>(code: C, name: string) => {
+type RPCErrorClass<C extends Code> = new (
+  message?: string,
+  details?: Readonly<Record<string, unknown>>,
+) => RPCError & { readonly code: C }
+
+const define = <const C extends Code>(code: C, name: string): RPCErrorClass<C> => {
   class Defined extends RPCError {
     declare readonly code: C
     override readonly name: string = name

@@ -106,8 +106,10 @@ export type Event =
 export interface Options<R = never> extends ConnectionOptions, WebSocket.SocketOptions {
   /** The subprotocols that are served; a station gets the first of them that it offers. Default none. */
   readonly protocols?: ReadonlyArray<Protocol.Protocol>
-  /** What answers the calls of the stations. */
-  readonly handlers?: ReadonlyArray<Handlers.Handlers<"station", R>>
+  /** What answers the calls of the stations: the same for all, or chosen by station when it first calls. */
+  readonly handlers?:
+    | ReadonlyArray<Handlers.Handlers<"station", R>>
+    | ((station: Station) => ReadonlyArray<Handlers.Handlers<"station", R>>)
   /**
    * Who may connect. Succeeds with a session, any value of yours, or with {@link accept}; fails with {@link reject}.
    * Default: everyone.
@@ -158,6 +160,12 @@ export interface Server {
   readonly port: number | undefined
   /** For the `upgrade` event of an HTTP server of your own: `httpServer.on("upgrade", server.handleUpgrade)`. */
   readonly handleUpgrade: (request: Http.IncomingMessage, socket: Duplex, head: Uint8Array) => void
+  /**
+   * Changes options for the connections that come from now on.
+   *
+   * @throws {RangeError} naming the option whose value makes no sense; then nothing has changed.
+   */
+  readonly reconfigure: (options: Options) => void
   /** Accepts no more stations, closes all connections, then the HTTP servers of its own. */
   readonly close: (options?: CloseOptions) => Effect.Effect<void>
 }
@@ -192,11 +200,11 @@ export const layer = <R = never>(
   )
 
 class StationServer implements Server {
-  readonly #options: Options
+  #options: Options
   readonly #context: Context.Context<never>
   readonly #alarms: Alarms.Alarms
-  readonly #acceptor: WebSocket.Acceptor
-  readonly #protocols: ReadonlyArray<Protocol.Protocol>
+  #limits: Limits
+  #acceptor: WebSocket.Acceptor
   readonly #routers = new Map<Protocol.Protocol, Handlers.Router>()
   readonly #hub = new Hub<Event>()
   readonly #connected = new Set<AcceptedStation>()
@@ -204,25 +212,24 @@ class StationServer implements Server {
   readonly #registry = new Map<string, ReadonlyArray<AcceptedStation>>()
   readonly #upgrades = new Set<Fiber.Fiber<unknown, unknown>>()
   readonly #httpServers = new Set<Http.Server>()
-  readonly #authTimeout: number
-  readonly #maxConnections: number
-  readonly #maxPendingUpgrades: number
-  readonly #shutdownGrace: number
   readonly #closed = Deferred.makeUnsafe<void>()
   #closing = false
   #port: number | undefined
 
   constructor(options: Options, context: Context.Context<never>, alarms: Alarms.Alarms) {
     this.#options = options
-    settings(options) // refuses nonsense now, not when the first station connects
-    this.#authTimeout = millis("authTimeout", options.authTimeout ?? 10_000)
-    this.#maxConnections = count("maxConnections", options.maxConnections ?? Number.POSITIVE_INFINITY, 1)
-    this.#maxPendingUpgrades = count("maxPendingUpgrades", options.maxPendingUpgrades ?? 256, 1)
-    this.#shutdownGrace = millis("shutdownGrace", options.shutdownGrace ?? 5_000)
-    this.#protocols = options.protocols ?? []
+    this.#limits = limitsOf(options)
     this.#context = context
     this.#alarms = alarms
     this.#acceptor = WebSocket.makeAcceptor(options)
+  }
+
+  reconfigure(options: Options): void {
+    const changed = { ...this.#options, ...options }
+    this.#limits = limitsOf(changed)
+    this.#acceptor = WebSocket.makeAcceptor(changed)
+    this.#options = changed
+    this.#routers.clear()
   }
 
   station(identity: string): Effect.Effect<Station, NotConnectedError> {
@@ -274,7 +281,7 @@ class StationServer implements Server {
     const upgrade: Upgrade = { request, socket, head }
     // Whatever happens to the socket before ws has it must not become an uncaught exception.
     socket.on("error", ignore)
-    if (this.#closing || this.#connected.size >= this.#maxConnections) return this.#abort(upgrade, reject(503))
+    if (this.#closing || this.#connected.size >= this.#limits.maxConnections) return this.#abort(upgrade, reject(503))
     if (request.method !== "GET" || request.headers.upgrade?.toLowerCase() !== "websocket") {
       return this.#abort(upgrade, reject(400, "this is a WebSocket endpoint"))
     }
@@ -284,7 +291,7 @@ class StationServer implements Server {
     }
     const { auth } = this.#options
     if (auth === undefined) return this.#admit(upgrade, handshake, undefined)
-    if (this.#upgrades.size >= this.#maxPendingUpgrades) return this.#abort(upgrade, reject(503), handshake)
+    if (this.#upgrades.size >= this.#limits.maxPendingUpgrades) return this.#abort(upgrade, reject(503), handshake)
     this.#authenticate(upgrade, handshake, auth)
   }
 
@@ -292,7 +299,7 @@ class StationServer implements Server {
     const { socket } = upgrade
     const verdict = Effect.timeoutOrElse(
       Effect.suspend(() => auth(handshake)),
-      { duration: this.#authTimeout, orElse: () => reject(503, "authentication took too long") },
+      { duration: this.#limits.authTimeout, orElse: () => reject(503, "authentication took too long") },
     )
     const fiber = Effect.runForkWith(this.#context)(verdict)
     const onGone = () => fiber.interruptUnsafe()
@@ -359,9 +366,10 @@ class StationServer implements Server {
       const { protocol, session } = verdict
       return { protocol: handshake.protocols.has(protocol.name) ? protocol : undefined, session }
     }
-    const mayBeNone = this.#protocols.length === 0 || this.#options.allowNoProtocol === true
+    const { allowNoProtocol = false, protocols = [] } = this.#options
+    const mayBeNone = protocols.length === 0 || allowNoProtocol
     const none = mayBeNone && handshake.protocols.size === 0 ? noProtocol : undefined
-    const common = this.#protocols.find(({ name }) => handshake.protocols.has(name))
+    const common = protocols.find(({ name }) => handshake.protocols.has(name))
     return { protocol: common ?? none, session: verdict }
   }
 
@@ -371,11 +379,6 @@ class StationServer implements Server {
     handshake: Handshake.Handshake,
     session: unknown,
   ): AcceptedStation {
-    let router = this.#routers.get(protocol)
-    if (router === undefined) {
-      router = Handlers.route(this.#options.handlers ?? [], protocol)
-      this.#routers.set(protocol, router)
-    }
     const station: AcceptedStation = new AcceptedStation(
       {
         identity: handshake.identity,
@@ -383,7 +386,7 @@ class StationServer implements Server {
         protocol,
         options: this.#options,
         settings: settings(this.#options),
-        router,
+        router: this.#routerOf(protocol, () => station),
         context: () => Context.add(this.#context, Station, station),
         alarms: this.#alarms,
         onClose: (info) => this.#remove(station, info),
@@ -392,6 +395,24 @@ class StationServer implements Server {
       session,
     )
     return station
+  }
+
+  /** What all stations share is made once; what is chosen by station, when that first calls. */
+  #routerOf(protocol: Protocol.Protocol, station: () => Station): Handlers.Router {
+    const { handlers = [] } = this.#options
+    if (typeof handlers === "function") {
+      let own: Handlers.Router | undefined
+      return (action) => {
+        own ??= Handlers.route(handlers(station()), protocol)
+        return own(action)
+      }
+    }
+    let shared = this.#routers.get(protocol)
+    if (shared === undefined) {
+      shared = Handlers.route(handlers, protocol)
+      this.#routers.set(protocol, shared)
+    }
+    return shared
   }
 
   /** Only a connection itself ends its entry: the late close of a replaced one removes nothing of its successor. */
@@ -465,7 +486,7 @@ class StationServer implements Server {
     return Effect.gen({ self: this }, function* () {
       const stations = [...this.#connected]
       yield* Effect.forkDetach(this.close({ code, awaitPending: true }))
-      if ((yield* within(this.#shutdownGrace))._tag === "None") {
+      if ((yield* within(this.#limits.shutdownGrace))._tag === "None") {
         yield* Effect.forkDetach(this.close({ code }))
         if ((yield* within(1_000))._tag === "None") yield* this.close({ code, force: true })
       }
@@ -482,6 +503,24 @@ class AcceptedStation extends OpenConnection<"csms"> implements Station {
     super(parts)
     this.handshake = handshake
     this.session = session
+  }
+}
+
+interface Limits {
+  readonly authTimeout: number
+  readonly maxConnections: number
+  readonly maxPendingUpgrades: number
+  readonly shutdownGrace: number
+}
+
+/** Checks all options: nonsense is refused now, not when the first station connects. */
+const limitsOf = (options: Options): Limits => {
+  settings(options)
+  return {
+    authTimeout: millis("authTimeout", options.authTimeout ?? 10_000),
+    maxConnections: count("maxConnections", options.maxConnections ?? Number.POSITIVE_INFINITY, 1),
+    maxPendingUpgrades: count("maxPendingUpgrades", options.maxPendingUpgrades ?? 256, 1),
+    shutdownGrace: millis("shutdownGrace", options.shutdownGrace ?? 5_000),
   }
 }
 

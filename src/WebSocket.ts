@@ -13,6 +13,7 @@ import * as Ws from "ws"
 import { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
 import { isSendableCode, type Listener, type Transport } from "./Transport.ts"
 
+export type { ClientOptions, ServerOptions } from "ws"
 export * from "./ConnectError.ts"
 
 /** What can be set for a socket, on either side. */
@@ -63,20 +64,23 @@ const hopeless = new Set([
   "Invalid Sec-WebSocket-Accept header",
 ])
 
+/** A transport that was dialled. */
+export interface Dialled extends Transport {
+  /** The server's response to the upgrade request. */
+  readonly response: IncomingMessage
+}
+
 /** Opens a connection. Interrupting the Effect abandons the attempt. No redirect is followed. */
 export const dial = (
   url: string,
   options: DialOptions,
-): Effect.Effect<Transport, ConnectError | UnexpectedHttpResponse> =>
+): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
   Effect.timeoutOrElse(handshake(url, options), {
     duration: options.handshakeTimeout,
     orElse: () => Effect.fail(new ConnectError({ message: "the opening handshake timed out", retryable: true })),
   })
 
-const handshake = (
-  url: string,
-  options: DialOptions,
-): Effect.Effect<Transport, ConnectError | UnexpectedHttpResponse> =>
+const handshake = (url: string, options: DialOptions): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
   Effect.callback((resume) => {
     let socket: Ws.WebSocket
     const { maxFragments, maxPayload, perMessageDeflate, webSocket } = options
@@ -98,9 +102,11 @@ const handshake = (
       resume(Exit.fail(new UnexpectedHttpResponse(request, response)))
       socket.terminate()
     })
-    socket.on("open", () => {
-      socket.removeAllListeners()
-      resume(Exit.succeed(new SocketTransport(socket)))
+    socket.on("upgrade", (response) => {
+      socket.on("open", () => {
+        socket.removeAllListeners()
+        resume(Exit.succeed(Object.assign(new SocketTransport(socket), { response })))
+      })
     })
     return Effect.sync(() => socket.terminate())
   })

@@ -131,6 +131,12 @@ export const make: Effect.Effect<Alarms, never, Scope.Scope> = Effect.gen(functi
     },
     clear: (alarm) => {
       alarm.at = Number.POSITIVE_INFINITY
+      while (heap.length > 0 && heap[0]!.at !== heap[0]!.alarm.at) pop()
+      // Nobody waits any more: no timer must keep the process alive.
+      if (heap.length === 0 && wakesAt > 0) {
+        wakesAt = Number.POSITIVE_INFINITY
+        sleeper?.interruptUnsafe()
+      }
     },
   }
 })

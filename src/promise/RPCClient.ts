@@ -1,0 +1,368 @@
+/**
+ * The client for plain Node programs: promises and events over the same core as `Client`.
+ *
+ * It translates. What a call, a close or a reconnect means is decided in `Client` and `Connection`; here promises become
+ * Effects, callbacks become handlers, and events get the names under which they are documented.
+ */
+import { EventEmitter } from "node:events"
+import type { IncomingMessage } from "node:http"
+import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import type * as Action from "../Action.ts"
+import * as Backoff from "../Backoff.ts"
+import * as Client from "../Client.ts"
+import { type Peer, type Side, State } from "../connection/Peer.ts"
+import type { CloseInfo, CloseOptions } from "../connection/Rpc.ts"
+import * as Handlers from "../Handlers.ts"
+import type * as Protocol from "../Protocol.ts"
+import { isRPCError, type RPCError, RPCGenericError } from "../RPCError.ts"
+import type { Ocpp16 } from "../schemas/ocpp16.ts"
+import type { Ocpp21 } from "../schemas/ocpp21.ts"
+import type { Ocpp201 } from "../schemas/ocpp201.ts"
+import { type Emit, emitSafely, type RPCClientEvents, tell } from "./events.ts"
+import { protocolsOf, type RPCClientOptions, timespan, toCore, toCoreWithDefaults } from "./options.ts"
+
+/** Returned by a handler, or passed to `reply`, to send no answer. */
+export const NOREPLY: typeof Handlers.noReply = Handlers.noReply
+
+/** The subprotocols whose actions are typed. */
+interface Typed {
+  "ocpp1.6": typeof Ocpp16
+  "ocpp2.0.1": typeof Ocpp201
+  "ocpp2.1": typeof Ocpp21
+}
+
+/** The actions of some subprotocols, by name; those of any other are not typed. */
+type Actions<P extends string> = P extends keyof Typed
+  ? Typed[P] extends Protocol.Protocol<string, infer A>
+    ? A
+    : never
+  : never
+
+/** The names of the actions of some subprotocols; any name where they are not known. */
+export type Method<P extends string> = string extends P
+  ? string
+  : [Actions<P>] extends [never]
+    ? string
+    : Actions<P>["name"]
+
+/** The payload of a call. */
+export type Params<P extends string, M extends string> = [Extract<Actions<P>, { readonly name: M }>] extends [never]
+  ? // The untyped use is as loose as it is documented.
+    // biome-ignore lint/suspicious/noExplicitAny: documented as `*`
+    any
+  : Action.Request<Extract<Actions<P>, { readonly name: M }>>
+
+/** The payload of a call's result. */
+export type Result<P extends string, M extends string> = [Extract<Actions<P>, { readonly name: M }>] extends [never]
+  ? // biome-ignore lint/suspicious/noExplicitAny: documented as `*`
+    any
+  : Action.Response<Extract<Actions<P>, { readonly name: M }>>
+
+/** What a handler is given. */
+export interface Call<M extends string = string, P = unknown, R = unknown> {
+  /** The name of the action. */
+  readonly method: M
+  /** The payload of the call. */
+  readonly params: P
+  readonly messageId: string
+  /** Aborts when the connection is lost: nobody waits for the answer any more. */
+  readonly signal: AbortSignal
+  /** Answers: with a value, an error, a promise of either, or `NOREPLY`. Only the first answer counts. */
+  readonly reply: (answer: R | Error | typeof NOREPLY | PromiseLike<R | Error | typeof NOREPLY>) => void
+}
+
+/** Answers a call by returning, throwing, or `reply`. */
+export type Handler<M extends string = string, P = unknown, R = unknown> = (
+  call: Call<M, P, R>,
+) => Answer<R> | Promise<Answer<R>>
+
+// A handler that answers by `reply` returns nothing.
+// biome-ignore lint/suspicious/noConfusingVoidType: this is a return type
+type Answer<R> = R | Error | typeof NOREPLY | void
+
+/** How one call is to be made. */
+export interface CallOptions {
+  /** Milliseconds before the call is rejected unanswered. Default: the client's. */
+  callTimeoutMs?: number
+  /** Aborts the call. */
+  signal?: AbortSignal
+  /** Whether to be done as soon as the call is sent, with `undefined`. Default `false`. */
+  noReply?: boolean
+}
+
+/**
+ * A client, as documented.
+ *
+ * `new RPCClient<"ocpp1.6">(…)` types `call` and `handle` by action; without a type argument they take anything.
+ */
+export class RPCClient<P extends string = string> extends EventEmitter<RPCClientEvents> {
+  static readonly CONNECTING = State.CONNECTING
+  static readonly OPEN = State.OPEN
+  static readonly CLOSING = State.CLOSING
+  static readonly CLOSED = State.CLOSED
+
+  protected peer: Peer<Side> | undefined
+  #options: RPCClientOptions
+  #identity: string | undefined
+  #response: IncomingMessage | undefined
+  #attempts = 0
+  readonly #handlers = new Map<string, Handler>()
+  #wildcard: Handler | undefined
+
+  /** @throws {Error} naming the option that is missing or makes no sense. */
+  constructor(options: RPCClientOptions) {
+    super()
+    this.#options = options
+    this.reconfigure(options ?? {})
+  }
+
+  /** The identity. */
+  get identity(): string | undefined {
+    return this.#identity ?? this.#options.identity
+  }
+
+  /** The state: `RPCClient.CONNECTING`, `OPEN`, `CLOSING` or `CLOSED`. */
+  get state(): State {
+    return this.peer?.state ?? State.CLOSED
+  }
+
+  /** The subprotocol that was agreed on; it is kept when the client reconnects. */
+  get protocol(): string | undefined {
+    return this.peer?.protocol === "" ? undefined : this.peer?.protocol
+  }
+
+  /** Changes any option. A new identity takes effect at the next `connect()`. */
+  reconfigure(options: Partial<RPCClientOptions>): void {
+    const changed = { ...this.#options, ...options }
+    if (typeof changed.identity !== "string" || changed.identity === "") throw new Error("'identity' is required")
+    protocolsOf(changed)
+    Backoff.exponential(changed.backoff)
+    this.peer?.reconfigure(toCore(options))
+    this.#options = changed
+  }
+
+  /** Connects. Rejects when the first connection fails; later losses are mended as `reconnect` says. */
+  async connect(): Promise<{ response: IncomingMessage | undefined }> {
+    if (this.state === State.CLOSING) throw new Error("Cannot connect while closing")
+    if (this.state === State.CLOSED) this.attach(this.#makeClient())
+    const exit = await Effect.runPromiseExit((this.peer as Client.Client).connect)
+    if (Exit.isSuccess(exit)) return { response: this.#response }
+    throw reasonOf(exit.cause)
+  }
+
+  #makeClient(): Client.Client {
+    const options = this.#options
+    this.#identity = options.identity
+    this.#attempts = 0
+    Client.connectionUrl(options.endpoint ?? defaultEndpoint, options.identity, options.query)
+    const dial: Client.Dial = (protocols) =>
+      Effect.tap(
+        Effect.suspend(() => Client.dialler(this.#dialOptions())(protocols)),
+        (transport) =>
+          Effect.sync(() => {
+            this.#attempts = 0
+            this.#response = transport.response
+          }),
+      )
+    const client = Client.makeUnconnected(dial, {
+      callTimeout: 60_000,
+      ...toCoreWithDefaults(options),
+      identity: options.identity,
+      protocols: protocolsOf(options),
+      handlers: [this.handlers()],
+      reconnect: options.reconnect === false ? false : this.#schedule(),
+      reconnectResetAfter: 1,
+    })
+    const scope = Scope.makeUnsafe()
+    const made = Effect.runSync(Scope.provide(client, scope))
+    made.subscribe((event) => {
+      if (event._tag === "Close") Effect.runFork(Scope.close(scope, Exit.void))
+    })
+    return made
+  }
+
+  #dialOptions(): Parameters<typeof Client.dialler>[0] {
+    const { endpoint = defaultEndpoint, headers, password, query, wsOptions, wsOpts } = this.#options
+    const identity = this.#identity ?? this.#options.identity
+    return {
+      endpoint,
+      identity,
+      ...(password == null ? undefined : { password }),
+      ...(headers === undefined ? undefined : { headers }),
+      ...(query === undefined ? undefined : { query }),
+      webSocket: { ...wsOptions, ...wsOpts },
+    }
+  }
+
+  /** Reads the options at every attempt, so that a change takes effect at the next. */
+  #schedule(): Schedule.Schedule<unknown> {
+    return Schedule.fromStep(
+      Effect.sync(() => () => {
+        const { backoff, maxReconnects = Number.POSITIVE_INFINITY, reconnect } = this.#options
+        if (reconnect === false || this.#attempts >= maxReconnects) return Cause.done(undefined)
+        return Effect.map(Random.next, (random) => [
+          undefined,
+          Backoff.exponentialDelay(backoff ?? {}, this.#attempts++, random),
+        ])
+      }),
+    )
+  }
+
+  /** From now on this is what calls go to, and what events come from. */
+  protected attach(peer: Peer<Side>): void {
+    this.peer = peer
+    let protocolIsKnown = false
+    peer.subscribe((event) => {
+      const emit: Emit = (name, ...args) => emitSafely(this, name, args)
+      tell(event, emit)
+      if (event._tag !== "Open") return
+      if (!protocolIsKnown) emit("protocol", event.protocol)
+      protocolIsKnown = true
+      emit("open", { response: this.#response })
+    })
+  }
+
+  /**
+   * Closes. Calls in flight are rejected and handlers aborted, unless `awaitPending` lets them end first.
+   *
+   * @returns the final code and reason; the first `close()` decides them.
+   */
+  async close(options: CloseOptions = {}): Promise<CloseInfo> {
+    if (this.peer === undefined) return { code: 1000, reason: "" }
+    return Effect.runPromise(this.peer.close(options))
+  }
+
+  /** Sets the handler of a method, or, without method, the wildcard that handles all others. */
+  handle<M extends Method<P>>(method: M, handler: Handler<M, Params<P, M>, Result<P, M>>): void
+  handle(handler: Handler): void
+  handle(method: string | Handler, handler?: Handler): void {
+    if (typeof method === "function") this.#wildcard = method
+    else this.#handlers.set(method, handler as Handler)
+  }
+
+  /** Removes the handler of a method, or, without method, the wildcard. */
+  removeHandler(method?: Method<P>): void {
+    if (method === undefined) this.#wildcard = undefined
+    else this.#handlers.delete(method)
+  }
+
+  /** Removes all handlers, the wildcard included. */
+  removeAllHandlers(): void {
+    this.#handlers.clear()
+    this.#wildcard = undefined
+  }
+
+  /** Calls a method of the other side. Rejects when it answers with an error, not in time, or not at all. */
+  async call<M extends Method<P>>(method: M, params?: Params<P, M>, options: CallOptions = {}): Promise<Result<P, M>> {
+    const { callTimeoutMs, noReply = false, signal } = options
+    if (this.peer === undefined) throw new Error("Cannot make call while socket not open")
+    const timeout: Duration.Input | undefined = timespan(callTimeoutMs)
+    const call = this.peer.call(method, params, { noReply, ...(timeout === undefined ? undefined : { timeout }) })
+    const exit = await runAbortable(call, signal)
+    if (Exit.isSuccess(exit)) return exit.value as Result<P, M>
+    throw signal?.aborted === true && Cause.hasInterruptsOnly(exit.cause) ? abortReason(signal) : reasonOf(exit.cause)
+  }
+
+  /** Sends a message as it is. */
+  async sendRaw(message: unknown): Promise<void> {
+    if (this.peer === undefined) throw new Error("Cannot send message in this state")
+    await Effect.runPromise(this.peer.sendRaw(toMessage(message)))
+  }
+
+  /** @internal The handlers as the core asks for them: at every call, for they come and go. */
+  handlers(): Handlers.Handlers {
+    return Handlers.dynamic((action) => {
+      const handler = this.#handlers.get(action) ?? this.#wildcard
+      return handler === undefined ? undefined : (params, info) => this.#run(handler, params, info)
+    })
+  }
+
+  #run(handler: Handler, params: unknown, { action, messageId }: Handlers.CallInfo): Effect.Effect<unknown, RPCError> {
+    return Effect.callback<unknown, RPCError>((resume, signal) => {
+      const settle = (answer: unknown) => {
+        try {
+          resume(answer instanceof Error ? Exit.fail(this.#toRPCError(answer)) : Exit.succeed(answer))
+        } catch {
+          // An error whose own fields throw.
+          resume(Exit.fail(new RPCGenericError("the handler failed")))
+        }
+      }
+      const fail = (reason: unknown) => settle(reason instanceof Error ? reason : new RPCGenericError(textOf(reason)))
+      let replied = false
+      const reply = (answer: unknown) => {
+        if (replied) return
+        replied = true
+        if (isThenable(answer)) answer.then(settle, fail)
+        else settle(answer)
+      }
+      const refuse = (reason: unknown) => {
+        if (replied) return
+        replied = true
+        fail(reason)
+      }
+      try {
+        const returned: unknown = handler({ method: action, params, messageId, signal, reply })
+        if (isThenable(returned)) returned.then(reply, refuse)
+        else reply(returned)
+      } catch (error) {
+        refuse(error)
+      }
+    })
+  }
+
+  /** What a handler throws is passed on with its message, and with the rest of it only where that is asked for. */
+  #toRPCError(error: Error): RPCError {
+    if (isRPCError(error)) return error
+    const details = this.#options.respondWithDetailedErrors === true ? plain(error) : {}
+    return new RPCGenericError(textOf(error.message), details)
+  }
+}
+
+const defaultEndpoint = "ws://localhost"
+
+const runAbortable = <A, E>(effect: Effect.Effect<A, E>, signal: AbortSignal | undefined): Promise<Exit.Exit<A, E>> => {
+  if (signal?.aborted === true) return Promise.resolve(Exit.interrupt())
+  return Effect.runPromiseExit(effect, signal === undefined ? undefined : { signal })
+}
+
+const abortReason = ({ reason }: AbortSignal): Error =>
+  reason instanceof Error ? reason : Object.assign(new Error(textOf(reason)), { name: "AbortError" })
+
+/** What a promise is rejected with: the error itself, and for a failed connection that of the socket. */
+const reasonOf = (cause: Cause.Cause<unknown>): unknown => {
+  const error = Cause.squash(cause)
+  const isConnectError = error instanceof Client.ConnectError && error.cause instanceof Error
+  return isConnectError ? error.cause : error
+}
+
+const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
+
+const textOf = (value: unknown): string => {
+  try {
+    return String(value)
+  } catch {
+    return ""
+  }
+}
+
+const plain = (error: Error): Record<string, unknown> => {
+  try {
+    return JSON.parse(JSON.stringify(error, Object.getOwnPropertyNames(error)))
+  } catch {
+    return { message: error.message, stack: error.stack }
+  }
+}
+
+const toMessage = (message: unknown): string | Uint8Array => {
+  if (typeof message === "string" || message instanceof Uint8Array) return message
+  if (message instanceof ArrayBuffer) return new Uint8Array(message)
+  if (ArrayBuffer.isView(message)) return new Uint8Array(message.buffer, message.byteOffset, message.byteLength)
+  return Array.isArray(message) ? Uint8Array.from(message) : String(message)
+}

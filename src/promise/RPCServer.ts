@@ -1,0 +1,202 @@
+/**
+ * The server for plain Node programs: callbacks and events over the same core as `Server`.
+ *
+ * It translates, as `RPCClient` does; who is accepted with which subprotocol, and how everything closes, is decided in
+ * `Server`.
+ */
+import { EventEmitter } from "node:events"
+import type { Server as HttpServer, IncomingMessage } from "node:http"
+import type { Duplex } from "node:stream"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type { CloseOptions } from "../connection/Rpc.ts"
+import * as Handlers from "../Handlers.ts"
+import type { Handshake } from "../Handshake.ts"
+import * as Server from "../Server.ts"
+import { emitSafely } from "./events.ts"
+import { protocolNamed, protocolsOf, type RPCServerOptions, toCoreWithDefaults } from "./options.ts"
+import { RPCServerClient } from "./RPCServerClient.ts"
+
+/** The events of an `RPCServer`, each with its arguments. */
+export interface RPCServerEvents {
+  /** A client was accepted. */
+  client: [client: RPCServerClient]
+  /** The HTTP server has a fault. */
+  error: [error: Error]
+  /** The server has begun to close: no more clients are accepted. */
+  closing: []
+  /** The server has closed, and every client with it. */
+  close: []
+  /** An upgrade request came to nothing. */
+  upgradeAborted: [event: UpgradeAborted]
+}
+
+/** Why an upgrade request came to nothing. */
+export interface UpgradeAborted {
+  error: Error
+  socket: Duplex
+  request: IncomingMessage
+  identity: string | undefined
+}
+
+/** Why a client was refused: the HTTP status and the response body. */
+export class WebsocketUpgradeError extends Error {
+  override readonly name = "WebsocketUpgradeError"
+  /** The HTTP status. */
+  readonly code: number
+  constructor(code: number, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** Decides about a client by calling `accept` or `reject`, now or later; the first call counts. */
+export type AuthCallback = (
+  accept: (session?: unknown, protocol?: string) => void,
+  reject: (code?: number, message?: string) => void,
+  handshake: Handshake,
+  signal: AbortSignal,
+) => unknown
+
+/** A server, as documented. */
+export class RPCServer extends EventEmitter<RPCServerEvents> {
+  #options: RPCServerOptions
+  readonly #scope = Scope.makeUnsafe()
+  readonly #server: Server.Server
+  readonly #clients = new WeakMap<Server.Station, RPCServerClient>()
+  /** Why an upgrade has come to nothing, where the core has only the HTTP status. */
+  readonly #aborts = new WeakMap<IncomingMessage, Error>()
+
+  /** @throws {Error} naming the option that makes no sense. */
+  constructor(options: RPCServerOptions = {}) {
+    super()
+    this.#options = options
+    const core = Server.make({
+      ...toCoreServer(options),
+      duplicateIdentity: "allow",
+      handlers: (station) => [this.#clients.get(station)?.handlers() ?? Handlers.dynamic(() => undefined)],
+    })
+    this.#server = Effect.runSync(Scope.provide(core, this.#scope))
+    this.#server.subscribe((event) => this.#tell(event))
+  }
+
+  #tell(event: Server.Event): void {
+    switch (event._tag) {
+      case "Connected": {
+        const { station } = event
+        const client = new RPCServerClient({ ...this.#options, identity: station.identity }, station)
+        this.#clients.set(station, client)
+        return emitSafely(this, "client", [client])
+      }
+      case "UpgradeAborted": {
+        const { identity, request, socket } = event
+        const error = this.#aborts.get(request) ?? event.error
+        const reason = error instanceof Server.Rejected ? new WebsocketUpgradeError(error.code, error.message) : error
+        return emitSafely(this, "upgradeAborted", [{ error: reason, socket, request, identity }])
+      }
+      case "ServerError":
+        if (this.listenerCount("error") > 0) emitSafely(this, "error", [event.error])
+        return
+      case "Closing":
+        return emitSafely(this, "closing", [])
+      case "Close":
+        Effect.runFork(Scope.close(this.#scope, Exit.void))
+        return emitSafely(this, "close", [])
+    }
+  }
+
+  /** Changes any option, for the clients that connect from now on. */
+  reconfigure(options: RPCServerOptions): void {
+    const changed = { ...this.#options, ...options }
+    this.#server.reconfigure(toCoreServer(changed))
+    this.#options = changed
+  }
+
+  /** Sets the callback that decides who may connect. Without one, everybody may. */
+  auth(callback: AuthCallback): void {
+    this.#server.reconfigure({ auth: (handshake) => this.#authenticate(callback, handshake) })
+  }
+
+  #authenticate(callback: AuthCallback, handshake: Handshake): Effect.Effect<unknown, Server.Rejected> {
+    const { protocols, request } = handshake
+    const controller = new AbortController()
+    const abort = (reason: Error) => {
+      this.#aborts.set(request, reason)
+      controller.abort(reason)
+    }
+    return Effect.callback((resume) => {
+      let decided = false
+      const refuse = (code: number, error: Error) => {
+        if (decided) return
+        decided = true
+        abort(error)
+        const isError = Number.isInteger(code) && code >= 400 && code <= 599
+        resume(Server.reject(isError ? code : 500, error instanceof WebsocketUpgradeError ? error.message : ""))
+      }
+      const reject = (code = 400, message = "") => refuse(code, new WebsocketUpgradeError(code, message))
+      const accept = (session: unknown = {}, protocol?: string) => {
+        if (decided) return
+        if (protocol !== undefined && !protocols.has(protocol)) {
+          return reject(400, "the client does not support the chosen subprotocol")
+        }
+        decided = true
+        const { strictModeValidators } = this.#options
+        resume(
+          Exit.succeed(
+            protocol === undefined ? session : Server.accept(session, protocolNamed(protocol, strictModeValidators)),
+          ),
+        )
+      }
+      const fail = (reason: unknown) => refuse(500, reason instanceof Error ? reason : new Error(String(reason)))
+      try {
+        const { signal } = controller
+        const returned = callback(accept, reject, { ...handshake, endpoint: handshake.endpoint || "/" }, signal)
+        Promise.resolve(returned).catch(fail)
+      } catch (error) {
+        fail(error)
+      }
+      return Effect.sync(() => abort(new WebsocketUpgradeError(400, "the connection ended before it was accepted")))
+    })
+  }
+
+  /** For the `upgrade` event of an HTTP server of your own. Bound to this server. */
+  readonly handleUpgrade = (request: IncomingMessage, socket: Duplex, head: Uint8Array): void =>
+    this.#server.handleUpgrade(request, socket, head)
+
+  /**
+   * Listens with an HTTP server of its own, which answers anything but upgrades with 404.
+   *
+   * @param port default: any free one
+   * @param host default: all interfaces
+   */
+  async listen(port?: number, host?: string, options: { signal?: AbortSignal } = {}): Promise<HttpServer> {
+    const { signal } = options
+    signal?.throwIfAborted()
+    const where = { ...(port === undefined ? undefined : { port }), ...(host === undefined ? undefined : { host }) }
+    const exit = await Effect.runPromiseExit(this.#server.listen(where), signal === undefined ? undefined : { signal })
+    if (Exit.isFailure(exit)) {
+      signal?.throwIfAborted()
+      const error = Cause.squash(exit.cause)
+      throw error instanceof Server.ListenError ? error.cause : error
+    }
+    const httpServer = exit.value
+    const stop = () => httpServer.close()
+    signal?.addEventListener("abort", stop, { once: true })
+    httpServer.once("close", () => signal?.removeEventListener("abort", stop))
+    return httpServer
+  }
+
+  /** Accepts no more clients, closes those that are connected, then the HTTP servers of `listen()`. */
+  async close(options: CloseOptions = {}): Promise<void> {
+    await Effect.runPromise(this.#server.close(options))
+  }
+}
+
+const toCoreServer = (options: RPCServerOptions): Server.Options => ({
+  ...toCoreWithDefaults(options),
+  protocols: protocolsOf(options),
+  allowNoProtocol: options.protocolRequired !== true,
+  ...(options.wssOptions === undefined ? undefined : { webSocket: options.wssOptions }),
+})

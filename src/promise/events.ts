@@ -1,0 +1,163 @@
+/** The events of the promise face: what they carry, and which of the core's events they tell. */
+import { Buffer } from "node:buffer"
+import type { EventEmitter } from "node:events"
+import type { IncomingMessage } from "node:http"
+import type { Event } from "../connection/Event.ts"
+import type { CloseInfo } from "../connection/Rpc.ts"
+import type { RPCError } from "../RPCError.ts"
+
+/** The events of an `RPCClient`, each with its arguments. */
+export interface RPCClientEvents {
+  /** A frame that is broken or belongs to nothing, with the answer it got. */
+  badMessage: [event: { buffer: Buffer; error: RPCError; response: Array<unknown> | null; payload: string }]
+  /** A payload that does not satisfy its schema, in strict mode. */
+  strictValidationFailure: [event: ValidationFailure]
+  /** @deprecated the former name of `strictValidationFailure` */
+  messageValidationFailure: [event: ValidationFailure]
+  /** Any message, in either direction. */
+  message: [event: { message: string; outbound: boolean }]
+  /** A CALL is about to be sent, or to be handled. */
+  call: [event: { messageId: string; outbound: boolean; payload: Array<unknown> }]
+  /** A call was answered with a CALLRESULT. */
+  callResult: [event: About & { result: unknown }]
+  /** A call was answered with a CALLERROR. */
+  callError: [event: About & { error: RPCError }]
+  /** A CALLRESULT or CALLERROR is about to be sent, or to be processed. */
+  response: [event: { outbound: boolean; payload: Array<unknown> }]
+  /** An answer came that belongs to no call of ours. */
+  unexpectedResponse: [event: UnexpectedResponse]
+  /** The client is trying to connect. */
+  connecting: [event: { protocols: ReadonlyArray<string> }]
+  /** The client is connected. */
+  open: [result: { response: IncomingMessage | undefined }]
+  /** The subprotocol of this and all further connections is known. */
+  protocol: [protocol: string]
+  /** The connection is gone. */
+  disconnect: [event: CloseInfo]
+  /** The client is closing, and will not reconnect. */
+  closing: []
+  /** The client has closed. */
+  close: [event: CloseInfo]
+  /** A pong has come. */
+  ping: [event: { rtt: number }]
+  /** The socket has a fault. */
+  socketError: [error: Error]
+}
+
+interface About {
+  messageId: string
+  /** `true` when the call is ours. */
+  outbound: boolean
+  method: string
+  params: unknown
+}
+
+/** What did not satisfy which schema. */
+export interface ValidationFailure extends About {
+  error: RPCError
+  /** The invalid result, or `null` when the call itself is invalid. */
+  result: unknown
+  /** `true` when the payload of a call is invalid, `false` when that of its result is. */
+  isCall: boolean
+}
+
+/** An answer to a call that is not ours, or has been answered. */
+export interface UnexpectedResponse {
+  /** 3 for a result, 4 for an error. */
+  type: number
+  id: string
+  result: unknown
+  error: { code: string; description: string; details: unknown } | null
+}
+
+/** Emits one event. */
+export type Emit = <Name extends keyof RPCClientEvents>(name: Name, ...args: RPCClientEvents[Name]) => void
+
+/** Tells an event of the core in the words of the promise face. */
+export const tell = (event: Event, emit: Emit): void => {
+  switch (event._tag) {
+    case "Frame": {
+      const { frame, message, outbound } = event
+      emit("message", { message, outbound })
+      if (frame._tag === "CallResult" || frame._tag === "CallError") {
+        emit("response", { outbound, payload: JSON.parse(message) })
+      }
+      return
+    }
+    case "Call": {
+      const { action, messageId, outbound, request } = event
+      return emit("call", { messageId, outbound, payload: [2, messageId, action, request] })
+    }
+    case "CallResult":
+      return emit("callResult", { ...about(event), result: event.result })
+    case "CallError":
+      return emit("callError", { ...about(event), error: event.error })
+    case "BadMessage": {
+      const { error, message, response } = event
+      const answer =
+        response === undefined ? null : [4, response.messageId, error.rpcErrorCode, error.message, error.details]
+      emit("badMessage", { buffer: Buffer.from(message), error, response: answer, payload: message })
+      const unexpected = unexpectedResponse(message)
+      if (unexpected !== undefined) emit("unexpectedResponse", unexpected)
+      return
+    }
+    case "ValidationFailure": {
+      const failure: ValidationFailure = {
+        ...about(event),
+        outbound: event.sender === "us",
+        error: event.error,
+        result: event.result ?? null,
+        isCall: event.part === "request",
+      }
+      emit("strictValidationFailure", failure)
+      return emit("messageValidationFailure", failure)
+    }
+    case "Pong":
+      return emit("ping", { rtt: event.roundTripMillis })
+    case "SocketError":
+      return emit("socketError", event.error)
+    case "Connecting":
+      return emit("connecting", { protocols: event.protocols })
+    case "Disconnect":
+      return emit("disconnect", { code: event.code, reason: event.reason })
+    case "Closing":
+      return emit("closing")
+    case "Close":
+      return emit("close", { code: event.code, reason: event.reason })
+  }
+}
+
+const about = (event: Extract<Event, { readonly action: string }>): About => ({
+  messageId: event.messageId,
+  outbound: event.outbound,
+  method: event.action,
+  params: event.request,
+})
+
+const unexpectedResponse = (message: string): UnexpectedResponse | undefined => {
+  let frame: unknown
+  try {
+    frame = JSON.parse(message)
+  } catch {
+    return undefined
+  }
+  if (!Array.isArray(frame) || (frame[0] !== 3 && frame[0] !== 4) || typeof frame[1] !== "string") return undefined
+  const [type, id, first, description, details] = frame
+  return type === 3
+    ? { type, id, result: first, error: null }
+    : { type, id, result: null, error: { code: String(first), description: String(description ?? ""), details } }
+}
+
+/**
+ * Emits. A listener that throws is a fault of the program and surfaces as one, but in a tick of its own: it must not tear
+ * the connection that happened to tell it something.
+ */
+export const emitSafely = (emitter: EventEmitter, name: string, args: ReadonlyArray<unknown>): void => {
+  try {
+    emitter.emit(name, ...args)
+  } catch (error) {
+    process.nextTick(() => {
+      throw error
+    })
+  }
+}

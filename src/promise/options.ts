@@ -1,0 +1,137 @@
+/** The options of the promise face, and what they are called in the core. */
+import type { Options as CoreOptions } from "../connection/Settings.ts"
+import * as Protocol from "../Protocol.ts"
+import { Ocpp16 } from "../schemas/ocpp16.ts"
+import { Ocpp21 } from "../schemas/ocpp21.ts"
+import { Ocpp201 } from "../schemas/ocpp201.ts"
+import type { ClientOptions, ServerOptions } from "../WebSocket.ts"
+import { standardValidators, type Validator } from "./createValidator.ts"
+
+/** What clients and servers have in common. */
+export interface CommonOptions {
+  /** The subprotocols that are supported. Default `[]`. */
+  protocols?: ReadonlyArray<string>
+  /** Milliseconds before an unanswered outbound call is rejected; 0 and `Infinity` for never. */
+  callTimeoutMs?: number
+  /** Milliseconds between WebSocket pings; 0 and `Infinity` for none. Default 30,000. */
+  pingIntervalMs?: number
+  /** Whether any message of the peer postpones the next ping. Default `false`. */
+  deferPingsOnActivity?: boolean
+  /** Whether what a handler throws reaches the peer with its stack and fields. Default `false`. */
+  respondWithDetailedErrors?: boolean
+  /** How many outbound calls may be unanswered at a time; more are queued. Default 1. */
+  callConcurrency?: number
+  /** How many bad messages in a row are put up with before the connection is closed with 1002. Default `Infinity`. */
+  maxBadMessages?: number
+  /** Whether calls and responses are validated: in all subprotocols, in none, or in those named. Default `false`. */
+  strictMode?: boolean | ReadonlyArray<string>
+  /** Validators for further subprotocols, or instead of the built-in ones. Default `[]`. */
+  strictModeValidators?: ReadonlyArray<Validator>
+}
+
+/** What an `RPCClient` takes. */
+export interface RPCClientOptions extends CommonOptions {
+  /** The URL of the server, `ws://` or `wss://`, without the identity. Default `ws://localhost`. */
+  endpoint?: string
+  /** The identity; it is encoded in the URL. */
+  identity: string
+  /** The password for HTTP Basic authentication; a string is encoded as UTF-8. */
+  password?: string | Uint8Array | null
+  /** Further HTTP headers of the upgrade request. Default `{}`. */
+  headers?: Readonly<Record<string, string>>
+  /** The query of the URL. Default `""`. */
+  query?: string | Readonly<Record<string, string>>
+  /** Whether to reconnect when the connection is lost. Default `true`. */
+  reconnect?: boolean
+  /** How many attempts to reconnect in a row may fail. Default `Infinity`. */
+  maxReconnects?: number
+  /** When to try again. Default: 1 s, doubled up to 10 s, each made longer by a random quarter at most. */
+  backoff?: BackoffOptions
+  /** Anything that `ws` takes. */
+  wsOpts?: ClientOptions
+  /** @deprecated the former name of `wsOpts` */
+  wsOptions?: ClientOptions
+}
+
+/** Exponential back-off; times in milliseconds. */
+export interface BackoffOptions {
+  /** Default 1,000. */
+  initialDelay?: number
+  /** Default 10,000. */
+  maxDelay?: number
+  /** Default 2. */
+  factor?: number
+  /** From 0 to 1; default 0.25. */
+  randomisationFactor?: number
+}
+
+/** What an `RPCServer` takes. */
+export interface RPCServerOptions extends CommonOptions {
+  /** Whether clients that offer no subprotocol are refused though some are served. Default `false`. */
+  protocolRequired?: boolean
+  /** Anything that `ws` takes for a server. */
+  wssOptions?: ServerOptions
+}
+
+/** What only a flood reaches: the documentation promises that inbound calls have no limit. */
+const flood = 10_000
+
+/** The part of the core's options that the common options decide; those that are not given are left out. */
+export const toCore = (options: CommonOptions): CoreOptions =>
+  defined({
+    callTimeout: timespan(options.callTimeoutMs),
+    pingInterval: timespan(options.pingIntervalMs),
+    deferPingsOnActivity: options.deferPingsOnActivity,
+    respondWithDetailedErrors: options.respondWithDetailedErrors,
+    callConcurrency: options.callConcurrency,
+    maxBadMessages: options.maxBadMessages,
+    strictMode: options.strictMode,
+  })
+
+/** The core's options for a new connection. */
+export const toCoreWithDefaults = (options: CommonOptions): CoreOptions => ({
+  maxBadMessages: Number.POSITIVE_INFINITY,
+  maxQueuedCalls: Number.POSITIVE_INFINITY,
+  handlerTimeout: Number.POSITIVE_INFINITY,
+  handlerConcurrency: flood,
+  maxQueuedHandlers: flood,
+  ...toCore(options),
+})
+
+/** An object without the properties that are undefined. */
+export const defined = <T extends object>(object: T) =>
+  Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>
+  }
+
+/** Milliseconds as documented: what nothing can wait for, 0 included, is for ever. */
+export const timespan = (millis: number | undefined): number | undefined =>
+  millis === undefined || (millis > 0 && millis <= 2_147_483_647) ? millis : Number.POSITIVE_INFINITY
+
+const standard: ReadonlyMap<string, Protocol.Protocol> = new Map(
+  [Ocpp16, Ocpp201, Ocpp21].map((protocol) => [protocol.name, protocol]),
+)
+
+/**
+ * The subprotocols by their names.
+ *
+ * @throws {Error} when strict mode asks for a subprotocol without validator, or for none at all.
+ */
+export const protocolsOf = (options: CommonOptions): ReadonlyArray<Protocol.Protocol> => {
+  const { protocols = [], strictMode = false, strictModeValidators = [] } = options
+  if (strictMode === true && protocols.length === 0) throw new Error("strictMode requires at least one subprotocol")
+  const strict = strictMode === true ? protocols : strictMode === false ? [] : strictMode
+  const missing = strict.find(
+    (name) => ![...strictModeValidators, ...standardValidators].some(({ subprotocol }) => subprotocol === name),
+  )
+  if (missing !== undefined)
+    throw new Error(`strictMode has no validator for the subprotocol ${JSON.stringify(missing)}`)
+  return protocols.map((name) => protocolNamed(name, strictModeValidators))
+}
+
+/** A subprotocol by its name, built-in or not. */
+export const protocolNamed = (name: string, validators: ReadonlyArray<Validator> = []): Protocol.Protocol => {
+  const known = standard.get(name) ?? Protocol.make(name, [])
+  const validator = validators.findLast(({ subprotocol }) => subprotocol === name)
+  return validator === undefined ? known : { ...known, validator }
+}
