@@ -49,20 +49,19 @@ const currentSpelling: ReadonlyMap<string, Code> = new Map([
 /** Longest errorDescription that may be sent, in Unicode code points. */
 export const maxDescriptionLength = 255
 
-/** What every OCPP error carries. */
-export class RPCError extends Data.Error<{
-  /** The error code, as OCPP 2.x spells it. */
-  readonly code: Code
-  /** The errorDescription; empty when there is nothing to say. */
-  readonly message: string
-  /** The errorDetails: always an object, `{}` when there is nothing to say. */
-  readonly details: Readonly<Record<string, unknown>>
-}> {
+/** What every OCPP error carries. `message` is the errorDescription; empty when there is nothing to say. */
+export class RPCError extends Data.Error<{ readonly message: string }> {
   readonly _tag = "RPCError"
   override readonly name: string = "RPCError"
+  /** The error code, as OCPP 2.x spells it. */
+  readonly code: Code
+  /** The errorDetails: always an object, `{}` when there is nothing to say. */
+  readonly details: Readonly<Record<string, unknown>>
 
   constructor(code: Code, message = "", details: Readonly<Record<string, unknown>> = {}) {
-    super({ code, message, details })
+    super({ message })
+    this.code = code
+    this.details = details
   }
 
   /** The same as `code`, under the name that the promise face documents. */
