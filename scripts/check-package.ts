@@ -95,6 +95,9 @@ export const info: IdTagInfo = { status: "Accepted" }
 `
   writeFileSync(join(user, "consumer.mts"), consumer)
   writeFileSync(join(user, "consumer.cts"), consumer)
+  // Whatever the README shows, a reader can paste.
+  const blocks = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/```ts\n([\s\S]*?)```/g)]
+  for (const [index, [, block]] of blocks.entries()) writeFileSync(join(user, `readme${index}.mts`), block as string)
   const options = {
     module: "NodeNext",
     target: "ES2022",
@@ -105,7 +108,7 @@ export const info: IdTagInfo = { status: "Accepted" }
   }
   writeFileSync(join(user, "tsconfig.json"), JSON.stringify({ compilerOptions: options }))
   run(user, join(root, "node_modules/.bin/tsc"), "-p", ".")
-  check("its types check in ES modules and in CommonJS", true)
+  check(`its types check in ES modules, in CommonJS, and in ${blocks.length} blocks of the README`, true)
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

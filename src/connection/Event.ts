@@ -78,9 +78,10 @@ export type Observer<E = Event> = (event: E) => void
  */
 export class Hub<E extends { readonly _tag: string } = Event> {
   #observers: ReadonlyArray<Observer<E>> = none
+  #lifeObservers: ReadonlyArray<Observer<E>> = none
   #closed = false
 
-  /** Whether anybody listens: events need not be built when nobody does. */
+  /** Whether anybody listens to everything: what is frequent need not be built when nobody does. */
   get active(): boolean {
     return this.#observers.length > 0
   }
@@ -88,6 +89,7 @@ export class Hub<E extends { readonly _tag: string } = Event> {
   emit(event: E): void {
     if (event._tag === "Close") this.#closed = true
     else if (event._tag === "Connecting") this.#closed = false
+    if (isLife(event)) for (const observer of this.#lifeObservers) observer(event)
     for (const observer of this.#observers) observer(event)
   }
 
@@ -97,6 +99,11 @@ export class Hub<E extends { readonly _tag: string } = Event> {
     return () => {
       this.#observers = this.#observers.filter((other) => other !== observer)
     }
+  }
+
+  /** Calls the observer for the events of the connection's life only, which are told whether or not anybody listens. */
+  subscribeToLife(observer: Observer<E>): void {
+    this.#lifeObservers = [...this.#lifeObservers, observer]
   }
 
   /**
@@ -123,3 +130,8 @@ export class Hub<E extends { readonly _tag: string } = Event> {
 }
 
 const none: ReadonlyArray<never> = []
+
+const life: ReadonlySet<string> = new Set(["Connecting", "Open", "Disconnect", "Closing", "Close"])
+
+/** Whether an event is one of the connection's life, not of what is said on it. */
+export const isLife = (event: { readonly _tag: string }): boolean => life.has(event._tag)

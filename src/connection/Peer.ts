@@ -68,6 +68,9 @@ export interface Peer<in out Self extends Side> {
   /** Calls the observer for every event, in the tick in which it happens, until the returned function is called. */
   readonly subscribe: (observer: Observer) => () => void
 
+  /** As `subscribe`, for Connecting, Open, Disconnect, Closing and Close only: costs nothing while calls are made. */
+  readonly subscribeToLife: (observer: Observer) => void
+
   /**
    * Sends text or bytes that are no frame of this library; whoever does so answers for what comes of it. While a client
    * reconnects they wait. Fails when the connection is closed.
@@ -156,6 +159,10 @@ export abstract class PeerBase<in out Self extends Side> {
 
   subscribe(observer: Observer): () => void {
     return this.hub.subscribe(observer)
+  }
+
+  subscribeToLife(observer: Observer): void {
+    this.hub.subscribeToLife(observer)
   }
 }
 

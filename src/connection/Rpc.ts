@@ -105,10 +105,10 @@ export class Rpc implements Listener, Carrier {
     })
   }
 
-  /** Sends what waits, and starts reading a little later: whoever has just heard of the connection may prepare for it. */
+  /** Sends what waits, and starts reading a turn later: whoever has just heard of the connection may prepare for it. */
   start(): void {
     this.#parts.outbound.attach(this)
-    queueMicrotask(() => this.#parts.transport.listen(this))
+    setImmediate(() => this.#parts.transport.listen(this))
   }
 
   /** The settings have changed. */
@@ -120,7 +120,13 @@ export class Rpc implements Listener, Carrier {
 
   /** Sends what is no frame of ours. */
   sendRaw(message: string | Uint8Array): void {
-    this.#parts.transport.send(message)
+    const { hub, protocol, transport } = this.#parts
+    if (hub.active) {
+      const text = typeof message === "string" ? message : new TextDecoder().decode(message)
+      const frame = Codec.decode(text, protocol.extendedFrames)
+      hub.emit({ _tag: "Frame", outbound: true, message: text, frame })
+    }
+    transport.send(message)
   }
 
   /** The handlers that were interrupted when the connection closed have ended. */

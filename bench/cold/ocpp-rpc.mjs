@@ -1,0 +1,4 @@
+import library from "ocpp-rpc"
+import { start } from "./start.mjs"
+
+await start(library)
