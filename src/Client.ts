@@ -12,6 +12,7 @@
  * ```
  */
 import { Buffer } from "node:buffer"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
@@ -27,7 +28,7 @@ import { DisconnectedError } from "./ConnectionError.ts"
 import * as Alarms from "./connection/Alarms.ts"
 import { type Peer, PeerBase, State } from "./connection/Peer.ts"
 import { type CloseInfo, type CloseOptions, Rpc } from "./connection/Rpc.ts"
-import { type Options as ConnectionOptions, millis, settings } from "./connection/Settings.ts"
+import { type Options as ConnectionOptions, checkStrictMode, millis, settings } from "./connection/Settings.ts"
 import * as Handlers from "./Handlers.ts"
 import * as Protocol from "./Protocol.ts"
 import type { Transport } from "./Transport.ts"
@@ -172,6 +173,7 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
   readonly #context: Context.Context<never>
   readonly #alarms: Alarms.Alarms
   #state: State = State.CLOSED
+  #isShut = false
   /** The subprotocol of the first connection. */
   #protocol: Protocol.Protocol | undefined
   /** Raw messages that wait for a connection. */
@@ -183,12 +185,16 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
 
   constructor(dial: Dial, options: Options, context: Context.Context<never>, alarms: Alarms.Alarms) {
     super(options, settings(options), alarms)
-    this.outbound.close(1000, "not connected")
+    this.outbound.close(1000, "not connected")()
     Deferred.doneUnsafe(this.#closed, Exit.succeed({ code: 1000, reason: "not connected" }))
     this.identity = options.identity
     this.#dial = dial
     this.#protocols = options.protocols ?? []
     this.#handlers = options.handlers ?? []
+    checkStrictMode(options.strictMode, this.#protocols)
+    if (options.reconnect !== undefined && options.reconnect !== false && !Schedule.isSchedule(options.reconnect)) {
+      throw new RangeError(`reconnect must be a Schedule or false; got ${String(options.reconnect)}`)
+    }
     this.#reconnect = options.reconnect === false ? undefined : (options.reconnect ?? Backoff.ocpp())
     this.#resetAfter = millis("reconnectResetAfter", options.reconnectResetAfter ?? 10_000)
     this.#context = Context.add(context, Client, this)
@@ -205,6 +211,8 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
 
   get connect(): Effect.Effect<void, ConnectFailure> {
     return Effect.suspend(() => {
+      if (this.#state === State.CLOSING) return Effect.andThen(this.closed, this.connect)
+      if (this.#isShut) return new WebSocket.ConnectError({ message: "the client's Scope is closed", retryable: false })
       if (this.#state === State.CLOSED) this.#start()
       return Effect.onInterrupt(Deferred.await(this.#opened), () => Effect.sync(() => this.#abandon()))
     })
@@ -218,8 +226,9 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
   sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
     return Effect.suspend(() => {
       if (this.#state === State.CLOSED) return DisconnectedError.of(1006, "closed", false)
-      if (this.#state === State.CONNECTING) this.#raw.push(message)
-      else this.rpc?.sendRaw(message)
+      if (this.#state !== State.CONNECTING) this.rpc?.sendRaw(message)
+      else if (this.#raw.length < this.settings.maxQueuedCalls) this.#raw.push(message)
+      else return DisconnectedError.of(1006, "too many messages wait for a connection", false)
       return Effect.void
     })
   }
@@ -238,6 +247,7 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
   /** Closes, and waits for the handlers that this interrupts. */
   get shutdown(): Effect.Effect<void> {
     return Effect.suspend(() => {
+      this.#isShut = true
       if (this.#life === undefined) return Effect.void
       return Effect.andThen(
         this.close(),
@@ -253,16 +263,28 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
     this.rpc = undefined
     this.#state = State.CONNECTING
     this.outbound.reopen()
-    this.#life = Effect.runForkWith(this.#context)(this.#live())
+    this.#life = undefined
+    const opened = this.#opened
+    const life = Effect.runForkWith(this.#context)(
+      // A defect of the user's dial or schedule ends the client, and is what `connect` fails with.
+      Effect.onError(this.#live(), (cause) =>
+        Effect.sync(() => {
+          if (Cause.hasInterruptsOnly(cause)) return
+          this.#finish({ code: 1001, reason: `giving up: ${messageOf(cause)}` }, Exit.failCause(cause))
+        }),
+      ),
+    )
+    // An observer may have closed it meanwhile, or even started it again.
+    if (this.#opened !== opened || this.state === State.CLOSED) life.interruptUnsafe()
+    else this.#life = life
   }
 
   /** One connection after the other, until the client is closed or gives up. */
   readonly #live = Effect.fnUntraced({ self: this }, function* () {
     const first = yield* Effect.exit(this.#attempt(this.#protocols.map((protocol) => protocol.name)))
     if (first._tag === "Failure") {
-      this.#finish({ code: 1006, reason: "the first connection failed" })
-      Deferred.doneUnsafe(this.#opened, Exit.asVoid(first))
-      return
+      this.hub.emit({ _tag: "ConnectFailure", error: Cause.squash(first.cause) })
+      return this.#finish({ code: 1006, reason: messageOf(first.cause) }, Exit.asVoid(first))
     }
     let transport = first.value
     let next = yield* this.#policy()
@@ -272,7 +294,10 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
       if (this.#state !== State.CONNECTING || next === undefined) return this.#finish(lost)
       if (this.#alarms.now() - openedAt >= this.#resetAfter) next = yield* this.#policy()
       const again = yield* Effect.exit(this.#retry(DisconnectedError.of(lost.code, lost.reason, true), next!))
-      if (again._tag === "Failure") return this.#finish({ code: 1001, reason: "giving up" })
+      if (again._tag === "Failure") {
+        if (Cause.hasDies(again.cause)) yield* Effect.logError("reconnecting failed", again.cause)
+        return this.#finish({ code: 1001, reason: `giving up: ${messageOf(again.cause)}` })
+      }
       transport = again.value
     }
   })
@@ -287,9 +312,11 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
     function* (lost: ReconnectReason, wait: (reason: ReconnectReason) => Effect.Effect<unknown, unknown>) {
       let reason = lost
       for (;;) {
-        yield* wait(reason)
+        // The schedule ends by failing; then the last reason is why the client gives up.
+        yield* Effect.catch(wait(reason), () => Effect.fail(reason))
         const attempt = yield* Effect.exit(this.#attempt(this.#protocol === undefined ? [] : [this.#protocol.name]))
         if (attempt._tag === "Success") return attempt.value
+        this.hub.emit({ _tag: "ConnectFailure", error: Cause.squash(attempt.cause) })
         const failure = Exit.findErrorOption(attempt)
         if (failure._tag === "None") return yield* attempt
         if (failure.value._tag === "ConnectError" && !failure.value.retryable) return yield* failure.value
@@ -301,7 +328,8 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
   #attempt(protocols: ReadonlyArray<string>): Effect.Effect<Transport, ConnectFailure> {
     return Effect.suspend(() => {
       this.hub.emit({ _tag: "Connecting", protocols })
-      return this.#dial(protocols)
+      // An observer may have closed the client; then this fiber is about to be interrupted.
+      return this.#state === State.CONNECTING ? this.#dial(protocols) : Effect.never
     })
   }
 
@@ -320,8 +348,13 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
         hub: this.hub,
         outbound: this.outbound,
         onFatal: (info) => this.#startClose(info),
+        onEnding: () => {},
         onClose: (info) => {
-          if (this.#state === State.OPEN && this.#reconnect !== undefined) this.#state = State.CONNECTING
+          if (this.#state === State.OPEN && this.#reconnect !== undefined) {
+            this.#state = State.CONNECTING
+            this.#opened = Deferred.makeUnsafe()
+          }
+          this.hub.emit({ _tag: "Disconnect", ...info })
           resume(Exit.succeed(info))
         },
       })
@@ -338,24 +371,37 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
     if (this.#state === State.CONNECTING) {
       this.#life?.interruptUnsafe()
       const aborted = { code: 1001, reason: "Connection aborted" }
-      this.#finish(this.rpc === undefined ? aborted : { code, reason })
-      const message = "the client was closed while it connected"
-      Deferred.doneUnsafe(this.#opened, Exit.fail(new WebSocket.ConnectError({ message, retryable: true })))
-      return
+      return this.#finish(this.rpc === undefined ? aborted : { code, reason })
     }
     if (this.#state === State.OPEN) {
       this.#state = State.CLOSING
       this.hub.emit({ _tag: "Closing" })
     }
     this.rpc?.close(options)
+    if (this.#state === State.CLOSING && options.awaitPending !== true) this.outbound.close(code, reason)()
   }
 
-  #finish(info: CloseInfo): void {
+  #finish(info: CloseInfo, failure: Exit.Exit<void, ConnectFailure> = closedMeanwhile): void {
     if (this.#state === State.OPEN || this.#state === State.CONNECTING) this.hub.emit({ _tag: "Closing" })
     this.#state = State.CLOSED
     this.#raw = []
-    this.outbound.close(info.code, info.reason)
+    // Whoever hears of the end may connect again at once.
+    const closed = this.#closed
+    const opened = this.#opened
+    const fail = this.outbound.close(info.code, info.reason)
     this.hub.emit({ _tag: "Close", ...info })
-    Deferred.doneUnsafe(this.#closed, Exit.succeed(info))
+    Deferred.doneUnsafe(closed, Exit.succeed(info))
+    Deferred.doneUnsafe(opened, failure)
+    fail()
   }
+}
+
+/** What `connect` fails with when the client closes before it is connected. */
+const closedMeanwhile = Exit.fail(
+  new WebSocket.ConnectError({ message: "the client was closed while it connected", retryable: true }),
+)
+
+const messageOf = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  return error instanceof Error ? error.message : String(error)
 }

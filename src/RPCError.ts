@@ -59,7 +59,7 @@ export class RPCError extends Data.Error<{ readonly message: string }> {
   readonly details: Readonly<Record<string, unknown>>
 
   constructor(code: Code, message = "", details: Readonly<Record<string, unknown>> = {}) {
-    super({ message })
+    super({ message: typeof message === "string" ? message : String(message ?? "") })
     this.code = code
     this.details = details
   }

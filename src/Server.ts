@@ -28,9 +28,16 @@ import type * as Stream from "effect/Stream"
 import * as Alarms from "./connection/Alarms.ts"
 import { Hub, type Observer } from "./connection/Event.ts"
 import { OpenConnection, type Parts } from "./connection/OpenConnection.ts"
-import type { Peer } from "./connection/Peer.ts"
+import { type Peer, State } from "./connection/Peer.ts"
 import type { CloseInfo, CloseOptions } from "./connection/Rpc.ts"
-import { type Options as ConnectionOptions, count, millis, settings } from "./connection/Settings.ts"
+import {
+  type Options as ConnectionOptions,
+  checkStrictMode,
+  count,
+  millis,
+  oneOf,
+  settings,
+} from "./connection/Settings.ts"
 import * as Handlers from "./Handlers.ts"
 import * as Handshake from "./Handshake.ts"
 import * as Protocol from "./Protocol.ts"
@@ -205,7 +212,7 @@ class StationServer implements Server {
   readonly #alarms: Alarms.Alarms
   #limits: Limits
   #acceptor: WebSocket.Acceptor
-  readonly #routers = new Map<Protocol.Protocol, Handlers.Router>()
+  #routers = new WeakMap<Protocol.Protocol, Handlers.Router>()
   readonly #hub = new Hub<Event>()
   readonly #connected = new Set<AcceptedStation>()
   /** By identity, the newest last. */
@@ -229,12 +236,12 @@ class StationServer implements Server {
     this.#limits = limitsOf(changed)
     this.#acceptor = WebSocket.makeAcceptor(changed)
     this.#options = changed
-    this.#routers.clear()
+    this.#routers = new WeakMap()
   }
 
   station(identity: string): Effect.Effect<Station, NotConnectedError> {
     return Effect.suspend(() => {
-      const station = this.#registry.get(identity)?.at(-1)
+      const station = this.#registry.get(identity)?.findLast(({ state }) => state === State.OPEN)
       if (station !== undefined) return Effect.succeed(station)
       return new NotConnectedError({ message: `${JSON.stringify(identity)} is not connected`, identity })
     })
@@ -258,12 +265,21 @@ class StationServer implements Server {
 
   listen({ host, port = 0, tls }: ListenOptions = {}): Effect.Effect<Http.Server, ListenError> {
     return Effect.callback((resume) => {
-      const httpServer = makeHttpServer(tls)
-      const onError = (cause: Error) =>
-        resume(new ListenError({ message: `cannot listen on port ${port}: ${cause.message}`, cause }))
-      httpServer.on("upgrade", this.handleUpgrade)
-      httpServer.once("error", onError)
-      httpServer.listen(port, host, () => {
+      const onError = (cause: unknown) => {
+        const why = cause instanceof Error ? cause.message : String(cause)
+        resume(new ListenError({ message: `cannot listen on port ${port}: ${why}`, cause }))
+      }
+      if (this.#closing) return onError(new Error("the server is closed"))
+      let httpServer: Http.Server
+      try {
+        httpServer = makeHttpServer(tls)
+        httpServer.on("upgrade", this.handleUpgrade)
+        httpServer.once("error", onError)
+        httpServer.listen(port, host)
+      } catch (cause) {
+        return onError(cause)
+      }
+      httpServer.once("listening", () => {
         httpServer.off("error", onError)
         httpServer.on("error", (error) => this.#hub.emit({ _tag: "ServerError", error }))
         this.#httpServers.add(httpServer)
@@ -303,16 +319,27 @@ class StationServer implements Server {
     )
     const fiber = Effect.runForkWith(this.#context)(verdict)
     const onGone = () => fiber.interruptUnsafe()
-    // A 'readable' listener lets the end of a socket be seen while what it sent stays where it is, for ws.
     const gone = ["close", "end", "error"]
     for (const event of gone) socket.on(event, onGone)
-    socket.on("readable", ignore)
+    // The end of a socket is only seen by who reads it. What has been read is kept for ws; what is too much is not read.
+    const early: Array<Uint8Array> = [upgrade.head]
+    let earlyBytes = 0
+    const onReadable = () => {
+      for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) {
+        early.push(chunk)
+        earlyBytes += chunk.length
+      }
+      if (earlyBytes > maxEarlyBytes) socket.off("readable", onReadable)
+    }
+    socket.on("readable", onReadable)
     this.#upgrades.add(fiber)
     fiber.addObserver((exit) => {
       this.#upgrades.delete(fiber)
       for (const event of gone) socket.off(event, onGone)
-      socket.off("readable", ignore)
-      if (exit._tag === "Success") return this.#admit(upgrade, handshake, exit.value)
+      socket.off("readable", onReadable)
+      if (exit._tag === "Success") {
+        return this.#admit({ ...upgrade, head: Buffer.concat(early) }, handshake, exit.value)
+      }
       const rejected = exit.cause.reasons.find(Cause.isFailReason)?.error
       if (rejected !== undefined) return this.#abort(upgrade, rejected, handshake)
       if (Cause.hasInterruptsOnly(exit.cause)) return this.#abort(upgrade, reject(503), handshake)
@@ -325,8 +352,10 @@ class StationServer implements Server {
   #admit(upgrade: Upgrade, handshake: Handshake.Handshake, verdict: unknown): void {
     const { duplicateIdentity = "replace" } = this.#options
     const older = this.#registry.get(handshake.identity) ?? []
-    if (this.#closing) return this.#abort(upgrade, reject(503), handshake)
-    if (older.length > 0 && duplicateIdentity === "reject") {
+    if (this.#closing || this.#connected.size >= this.#limits.maxConnections) {
+      return this.#abort(upgrade, reject(503), handshake)
+    }
+    if (older.some(({ state }) => state === State.OPEN) && duplicateIdentity === "reject") {
       return this.#abort(upgrade, reject(409, "this identity is connected"), handshake)
     }
     const { protocol, session } = this.#choose(handshake, verdict)
@@ -367,8 +396,8 @@ class StationServer implements Server {
       return { protocol: handshake.protocols.has(protocol.name) ? protocol : undefined, session }
     }
     const { allowNoProtocol = false, protocols = [] } = this.#options
-    const mayBeNone = protocols.length === 0 || allowNoProtocol
-    const none = mayBeNone && handshake.protocols.size === 0 ? noProtocol : undefined
+    const mayBeNone = protocols.length === 0 || (allowNoProtocol && handshake.protocols.size === 0)
+    const none = mayBeNone ? noProtocol : undefined
     const common = protocols.find(({ name }) => handshake.protocols.has(name))
     return { protocol: common ?? none, session: verdict }
   }
@@ -490,7 +519,9 @@ class StationServer implements Server {
         yield* Effect.forkDetach(this.close({ code }))
         if ((yield* within(1_000))._tag === "None") yield* this.close({ code, force: true })
       }
-      yield* Effect.forEach(stations, (station) => station.ended, { concurrency: "unbounded", discard: true })
+      // A handler that cannot be interrupted must not hold up the end.
+      const ended = Effect.forEach(stations, (station) => station.ended, { concurrency: "unbounded", discard: true })
+      yield* Effect.timeoutOption(ended, 1_000)
     })
   }
 }
@@ -516,6 +547,8 @@ interface Limits {
 /** Checks all options: nonsense is refused now, not when the first station connects. */
 const limitsOf = (options: Options): Limits => {
   settings(options)
+  checkStrictMode(options.strictMode, options.protocols ?? [])
+  oneOf("duplicateIdentity", options.duplicateIdentity ?? "replace", ["replace", "reject", "allow"])
   return {
     authTimeout: millis("authTimeout", options.authTimeout ?? 10_000),
     maxConnections: count("maxConnections", options.maxConnections ?? Number.POSITIVE_INFINITY, 1),
@@ -532,6 +565,9 @@ interface Upgrade {
 }
 
 const noProtocol = Protocol.make("", [])
+
+/** How much a station may send ahead while it is authenticated; what is more waits in its socket. */
+const maxEarlyBytes = 64 * 1024
 
 const ignore = () => {}
 

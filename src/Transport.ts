@@ -27,6 +27,8 @@ export interface Transport {
   readonly protocol: string
   /** How many bytes wait to be written. */
   readonly bufferedAmount: number
+  /** Whether what is sent now is sent: `false` once either side has begun to close. */
+  readonly writable: boolean
   /** Starts the delivery. Called once. */
   readonly listen: (listener: Listener) => void
   /** Sends a message, text or binary; does nothing once closing. */
@@ -42,6 +44,12 @@ export interface Transport {
 /** The codes that a close frame may carry (RFC 6455 §7.4). */
 export const isSendableCode = (code: number): boolean =>
   (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) || (code >= 3000 && code <= 4999)
+
+/** A reason that fits a close frame, which has room for 123 bytes of it: what is over is cut between characters. */
+export const closeReason = (reason: string): string => {
+  const { read } = new TextEncoder().encodeInto(reason, new Uint8Array(123))
+  return reason.slice(0, read)
+}
 
 /**
  * Two ends of a connection in memory. What one end sends, the other receives in a later microtask; the closing handshake
@@ -67,6 +75,10 @@ class MemoryTransport implements Transport {
     this.protocol = protocol
   }
 
+  get writable(): boolean {
+    return this.#state === "open"
+  }
+
   listen(listener: Listener): void {
     this.#listener = listener
     this.#schedule()
@@ -88,9 +100,11 @@ class MemoryTransport implements Transport {
   close(code: number, reason: string): void {
     if (this.#state !== "open") return
     this.#state = "closing"
+    const sent = isSendableCode(code) ? code : 1000
+    const cut = closeReason(reason)
     this.peer.#deliver(() => {
-      this.peer.#end(code, reason)
-      this.#deliver(() => this.#end(code, reason))
+      this.peer.#end(sent, cut)
+      this.#deliver(() => this.#end(sent, cut))
     })
   }
 

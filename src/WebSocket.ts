@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Ws from "ws"
 import { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
-import { isSendableCode, type Listener, type Transport } from "./Transport.ts"
+import { closeReason, isSendableCode, type Listener, type Transport } from "./Transport.ts"
 
 export type { ClientOptions, ServerOptions } from "ws"
 export * from "./ConnectError.ts"
@@ -133,6 +133,9 @@ export interface Acceptor {
 /** An acceptor with its own limits. `webSocket` is anything else that `ws` takes. */
 export const makeAcceptor = (options: SocketOptions & { readonly webSocket?: Ws.ServerOptions } = {}): Acceptor => {
   const { maxFragments, maxPayload, perMessageDeflate = true, webSocket } = options
+  if (webSocket?.verifyClient !== undefined || webSocket?.handleProtocols != null) {
+    throw new TypeError("webSocket must not have verifyClient or handleProtocols: that is what auth decides")
+  }
   const chosen = new WeakMap<IncomingMessage, string | undefined>()
   const server = new Ws.WebSocketServer({
     clientTracking: false,
@@ -173,7 +176,7 @@ class SocketTransport implements Transport {
       }
       const text = data.toString()
       if (this.#listener === undefined) this.#early?.push((listener) => listener.onMessage(text))
-      else this.#listener.onMessage(text)
+      else this.#tell(text)
     })
     socket.on("pong", () => this.#listener?.onPong())
     socket.on("ping", () => this.#listener?.onPing())
@@ -188,8 +191,23 @@ class SocketTransport implements Transport {
     })
   }
 
+  /** ws would never close a socket whose listener has thrown. */
+  #tell(text: string): void {
+    try {
+      this.#listener?.onMessage(text)
+    } catch (error) {
+      setImmediate(() => {
+        throw error
+      })
+    }
+  }
+
   get bufferedAmount(): number {
     return this.#socket.bufferedAmount
+  }
+
+  get writable(): boolean {
+    return this.#socket.readyState === Ws.WebSocket.OPEN
   }
 
   listen(listener: Listener): void {
@@ -219,14 +237,4 @@ class SocketTransport implements Transport {
     if (this.#listener === undefined) this.#early?.push(event)
     else event(this.#listener)
   }
-}
-
-/** A close frame has room for 123 bytes of reason; what is over is cut between characters. */
-const closeReason = (reason: string): string => {
-  const bytes = Buffer.from(reason)
-  if (bytes.length <= 123) return reason
-  let end = 123
-  // A UTF-8 continuation byte is 10xxxxxx.
-  while ((bytes[end]! & 0xc0) === 0x80) end--
-  return bytes.toString("utf8", 0, end)
 }

@@ -157,7 +157,7 @@ describe("a client", () => {
       const life = lifeOf(client)
       csms.up = false
       csms.peers[0]!.transport.terminate()
-      expect(yield* client.closed).toEqual({ code: 1001, reason: "giving up" })
+      expect(yield* client.closed).toEqual({ code: 1001, reason: "giving up: refused" })
       expect(client.state).toBe(CLOSED)
       expect(life).toEqual(["Disconnect", "Connecting", "Connecting", "Closing", "Close"])
     }),

@@ -43,6 +43,8 @@ export const make: Effect.Effect<Alarms, never, Scope.Scope> = Effect.gen(functi
   let sleeper: Fiber.Fiber<void> | undefined
   let wakesAt = Number.POSITIVE_INFINITY
   let stopped = false
+  /** Entries of the heap that do not count any more; at most half of them, for each holds a whole connection. */
+  let stale = 0
 
   const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
@@ -72,7 +74,16 @@ export const make: Effect.Effect<Alarms, never, Scope.Scope> = Effect.gen(functi
     heap[i] = last
   }
 
+  const sweep = () => {
+    if (stale <= heap.length / 2) return
+    const live = heap.filter(({ at, alarm }) => at === alarm.at)
+    heap.length = 0
+    stale = 0
+    for (const entry of live) push(entry)
+  }
+
   const set = (alarm: Alarm, at: number) => {
+    if (alarm.at !== Number.POSITIVE_INFINITY) stale++
     alarm.at = at
     push({ at, alarm })
   }
@@ -83,6 +94,7 @@ export const make: Effect.Effect<Alarms, never, Scope.Scope> = Effect.gen(functi
       const { at, alarm } = heap[0]!
       if (at !== alarm.at) {
         pop()
+        stale--
       } else if (at <= time) {
         pop()
         alarm.at = Number.POSITIVE_INFINITY
@@ -130,8 +142,10 @@ export const make: Effect.Effect<Alarms, never, Scope.Scope> = Effect.gen(functi
       sleep()
     },
     clear: (alarm) => {
+      if (alarm.at === Number.POSITIVE_INFINITY) return
       alarm.at = Number.POSITIVE_INFINITY
-      while (heap.length > 0 && heap[0]!.at !== heap[0]!.alarm.at) pop()
+      stale++
+      sweep()
       // Nobody waits any more: no timer must keep the process alive.
       if (heap.length === 0 && wakesAt > 0) {
         wakesAt = Number.POSITIVE_INFINITY

@@ -48,6 +48,8 @@ export type Event =
   | ({ readonly _tag: "CallResult"; readonly result: unknown } & About)
   /** A call was answered with a CALLERROR, or the payload of its answer is invalid. */
   | ({ readonly _tag: "CallError"; readonly error: RPCError } & About)
+  /** An attempt to connect has failed. */
+  | { readonly _tag: "ConnectFailure"; readonly error: unknown }
   /** The peer could not process our CALLRESULT (OCPP 2.1). */
   | { readonly _tag: "CallResultError"; readonly messageId: string; readonly error: RPCError }
   /** A frame that is broken or belongs to nothing, with the answer it got, if any. */
@@ -80,6 +82,8 @@ export class Hub<E extends { readonly _tag: string } = Event> {
   #observers: ReadonlyArray<Observer<E>> = none
   #lifeObservers: ReadonlyArray<Observer<E>> = none
   #closed = false
+  /** What is being told, then what observers have caused meanwhile. */
+  readonly #untold: Array<E> = []
 
   /** Whether anybody listens to everything: what is frequent need not be built when nobody does. */
   get active(): boolean {
@@ -89,8 +93,14 @@ export class Hub<E extends { readonly _tag: string } = Event> {
   emit(event: E): void {
     if (event._tag === "Close") this.#closed = true
     else if (event._tag === "Connecting") this.#closed = false
-    if (isLife(event)) for (const observer of this.#lifeObservers) observer(event)
-    for (const observer of this.#observers) observer(event)
+    this.#untold.push(event)
+    if (this.#untold.length > 1) return
+    // What an observer causes is told after what he was told: to everyone in the same order.
+    for (let next: E | undefined = event; next !== undefined; next = this.#untold[0]) {
+      if (isLife(next)) for (const observer of this.#lifeObservers) tell(observer, next)
+      for (const observer of this.#observers) tell(observer, next)
+      this.#untold.shift()
+    }
   }
 
   /** Calls the observer for every event from now on, until the returned function is called. */
@@ -126,6 +136,17 @@ export class Hub<E extends { readonly _tag: string } = Event> {
         ),
       { bufferSize, strategy: "sliding" },
     )
+  }
+}
+
+/** An observer that throws is a fault of the program, but not of the connection: it surfaces in a tick of its own. */
+const tell = <E>(observer: Observer<E>, event: E): void => {
+  try {
+    observer(event)
+  } catch (error) {
+    setImmediate(() => {
+      throw error
+    })
   }
 }
 

@@ -85,6 +85,7 @@ export class Inbound {
   }
 
   #run(call: Call | Send, handler: AnyHandler<never>): void {
+    if (this.#stopped) return
     const running: Running = {
       call,
       deadline: this.#alarms.now() + this.#settings.handlerTimeout,
@@ -96,20 +97,22 @@ export class Inbound {
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#finish(running, exit)
     running.fiber = fiber
-    this.#alarms.wakeBy(this.#alarm, running.deadline)
     fiber.addObserver((late) => this.#finish(running, late))
+    // It may have closed its own connection before it suspended.
+    if (this.#stopped) fiber.interruptUnsafe()
+    else this.#alarms.wakeBy(this.#alarm, running.deadline)
   }
 
   #finish(running: Running, exit: Exit.Exit<unknown, unknown>): void {
     const { call, timedOut } = running
     this.#running.delete(call.messageId)
     if (!this.#stopped && !timedOut) this.#owner.conclude(call, exit)
-    if (!this.#pumping) this.#pump()
+    if (!this.#pumping) this.pump()
     if (this.size === 0) this.#onIdle?.()
   }
 
   /** Starts the handlers whose turn has come. Those that end at once come back here through `#finish`. */
-  #pump(): void {
+  pump(): void {
     this.#pumping = true
     for (const [id, next] of this.#waiting) {
       if (this.#running.size >= this.#settings.handlerConcurrency) break
@@ -145,8 +148,10 @@ export class Inbound {
     this.#stopped = true
     this.#waiting.clear()
     this.#alarms.clear(this.#alarm)
-    const fibers = Array.from(this.#running.values(), (running) => running.fiber).filter((fiber) => fiber !== undefined)
-    for (const fiber of fibers) fiber.interruptUnsafe()
-    return Effect.asVoid(Fiber.awaitAll(fibers))
+    for (const { fiber } of [...this.#running.values()]) fiber?.interruptUnsafe()
+    return Effect.suspend(() => {
+      const fibers = Array.from(this.#running.values(), ({ fiber }) => fiber).filter((fiber) => fiber !== undefined)
+      return Effect.asVoid(Fiber.awaitAll(fibers))
+    })
   }
 }

@@ -52,6 +52,7 @@ export class OpenConnection<in out Self extends Side> extends PeerBase<Self> imp
       hub: this.hub,
       outbound: this.outbound,
       onFatal: (info) => this.startClose(info),
+      onEnding: (info) => this.startClose(info),
       onClose: (info) => this.#onClose(info, parts.onClose),
     })
   }
@@ -62,7 +63,7 @@ export class OpenConnection<in out Self extends Side> extends PeerBase<Self> imp
 
   /** Starts reading. */
   start(): void {
-    this.hub.emit({ _tag: "Open", protocol: this.protocol })
+    if (this.#state === State.OPEN) this.hub.emit({ _tag: "Open", protocol: this.protocol })
     this.rpc.start()
   }
 
@@ -90,6 +91,7 @@ export class OpenConnection<in out Self extends Side> extends PeerBase<Self> imp
       this.hub.emit({ _tag: "Closing" })
     }
     this.rpc.close(options)
+    if (options.awaitPending !== true) this.outbound.close(options.code ?? 1000, options.reason ?? "")()
   }
 
   /** The handlers that were interrupted when it closed have ended. */
@@ -98,11 +100,13 @@ export class OpenConnection<in out Self extends Side> extends PeerBase<Self> imp
   }
 
   #onClose(info: CloseInfo, tellOwner: Parts["onClose"]): void {
+    this.hub.emit({ _tag: "Disconnect", ...info })
     if (this.#state === State.OPEN) this.hub.emit({ _tag: "Closing" })
     this.#state = State.CLOSED
-    this.outbound.close(info.code, info.reason)
+    const fail = this.outbound.close(info.code, info.reason)
     this.hub.emit({ _tag: "Close", ...info })
     tellOwner?.(info)
     Deferred.doneUnsafe(this.#closed, Exit.succeed(info))
+    fail()
   }
 }

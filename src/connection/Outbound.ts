@@ -44,6 +44,8 @@ export interface Pending extends Request {
 export interface Carrier {
   /** The text of a call, or why it may not be sent. */
   readonly prepare: (call: Pending) => string | RPCError
+  /** Whether what is transmitted now gets onto the wire. May end the connection, when its peer reads too slowly. */
+  readonly ready: () => boolean
   /** Puts a prepared call on the wire. */
   readonly transmit: (call: Pending, message: string) => void
 }
@@ -86,8 +88,12 @@ export class Outbound {
     const carrier = this.#carrier
     const message = carrier?.prepare(call)
     if (typeof message === "object") return call.resume(Effect.fail(message))
-    if (carrier !== undefined && message !== undefined && (call.kind === "Send" || this.#mayTransmit)) {
+    const isReady = carrier?.ready() === true
+    // That may have ended the connection.
+    if (this.#refusal !== undefined) return call.resume(Effect.fail(this.#refusal))
+    if (carrier !== undefined && isReady && message !== undefined && (call.kind === "Send" || this.#mayTransmit)) {
       this.#transmit(carrier, call, message)
+      if (!call.answered) return
     } else if (this.#waiting.size >= this.#settings.maxQueuedCalls) {
       return call.resume(Effect.fail(CallQueueFullError.of(call.action, this.#settings.maxQueuedCalls)))
     } else {
@@ -110,7 +116,7 @@ export class Outbound {
   pump(): void {
     for (const [call, prepared] of this.#waiting) {
       const carrier = this.#carrier
-      if (carrier === undefined || this.#pending.size >= this.#settings.callConcurrency) break
+      if (carrier === undefined || this.#pending.size >= this.#settings.callConcurrency || !carrier.ready()) break
       this.#waiting.delete(call)
       this.#transmitWaiting(carrier, call, prepared)
     }
@@ -159,7 +165,7 @@ export class Outbound {
   attach(carrier: Carrier): void {
     this.#carrier = carrier
     for (const [call, prepared] of this.#waiting) {
-      if (call.kind !== "Send") continue
+      if (call.kind !== "Send" || !carrier.ready()) continue
       this.#waiting.delete(call)
       this.#transmitWaiting(carrier, call, prepared)
     }
@@ -185,12 +191,20 @@ export class Outbound {
     this.#onIdle = undefined
   }
 
-  /** Every call fails, and every new one. */
-  close(code: number, reason: string): void {
-    this.#refusal = DisconnectedError.of(code, reason, false)
-    this.detach(code, reason)
-    this.#failAll([...this.#waiting.keys()], this.#refusal)
+  /** New calls fail, and those that exist when the result is called: their callers may connect again at once. */
+  close(code: number, reason: string): () => void {
+    const refusal = DisconnectedError.of(code, reason, false)
+    const sent = [...this.#pending.values()]
+    const unsent = [...this.#waiting.keys()]
+    this.#refusal = refusal
+    this.#carrier = undefined
+    this.#pending.clear()
+    this.#waiting.clear()
     this.#alarms.clear(this.#alarm)
+    return () => {
+      for (const call of sent) call.resume(Effect.fail(DisconnectedError.of(code, reason, true)))
+      for (const call of unsent) call.resume(Effect.fail(refusal))
+    }
   }
 
   #failAll(calls: ReadonlyArray<Pending>, error: DisconnectedError): void {

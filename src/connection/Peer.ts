@@ -44,21 +44,21 @@ export interface Peer<in out Self extends Side> {
    * Interrupting the Effect takes the call back: if it has not been sent it never is, and a late answer resolves nothing.
    */
   readonly call: {
+    (action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
     <A extends Action.Call<string, Self | "both">>(
       action: A,
       request: Action.Request<A>,
       options?: CallOptions,
     ): Effect.Effect<Action.Response<A>, CallFailure>
-    (action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
   }
 
   /** Sends an unconfirmed message (OCPP 2.1): done when it is on its way. Not subject to `callConcurrency`. */
   readonly send: {
+    (action: string, request?: unknown): Effect.Effect<void, CallFailure>
     <A extends Action.Send<string, Self | "both">>(
       action: A,
       request: Action.Request<A>,
     ): Effect.Effect<void, CallFailure>
-    (action: string, request?: unknown): Effect.Effect<void, CallFailure>
   }
 
   /** Every frame from now on, in both directions, until the connection closes. A slow reader loses the oldest. */
@@ -119,12 +119,13 @@ export abstract class PeerBase<in out Self extends Side> {
     this.outbound.pump()
   }
 
+  // The compiler explains the last overload when none fits: that is the one whose explanation helps.
+  call(action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
   call<A extends Action.Call<string, Self | "both">>(
     action: A,
     request: Action.Request<A>,
     options?: CallOptions,
   ): Effect.Effect<Action.Response<A>, CallFailure>
-  call(action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
   call(
     action: Action.Call | string,
     payload: unknown = {},
@@ -139,11 +140,11 @@ export abstract class PeerBase<in out Self extends Side> {
     })
   }
 
+  send(action: string, request?: unknown): Effect.Effect<void, CallFailure>
   send<A extends Action.Send<string, Self | "both">>(
     action: A,
     request: Action.Request<A>,
   ): Effect.Effect<void, CallFailure>
-  send(action: string, request?: unknown): Effect.Effect<void, CallFailure>
   send(action: Action.Send | string, payload: unknown = {}): Effect.Effect<void, CallFailure> {
     const timeout = this.settings.callTimeout
     return Effect.asVoid(this.outbound.call({ kind: "Send", ...named(action), payload, timeout, answered: false }))

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
 import * as Codec from "../Codec.ts"
-import { noReply, type Router } from "../Handlers.ts"
+import { type AnyHandler, noReply, type Router } from "../Handlers.ts"
 import type * as Protocol from "../Protocol.ts"
 import {
   fromWire,
@@ -65,6 +65,8 @@ export interface Parts {
   readonly outbound: Outbound
   /** The connection must end for good, not be opened again. */
   readonly onFatal: (info: CloseInfo) => void
+  /** The connection is going to end, and the peer is not the cause. */
+  readonly onEnding: (info: CloseInfo) => void
   /** Called once, when the socket is gone and nothing of the connection is left but interrupted handlers. */
   readonly onClose: (info: CloseInfo) => void
 }
@@ -99,7 +101,9 @@ export class Rpc implements Listener, Carrier {
     this.#keepAlive = new KeepAlive(settings, alarms, {
       ping: () => transport.ping(),
       onDead: () => {
-        this.#end({ code: 1006, reason: "ping timeout" })
+        const info = { code: 1006, reason: "ping timeout" }
+        this.#end(info)
+        parts.onEnding(info)
         transport.terminate()
       },
     })
@@ -107,7 +111,7 @@ export class Rpc implements Listener, Carrier {
 
   /** Sends what waits, and starts reading a turn later: whoever has just heard of the connection may prepare for it. */
   start(): void {
-    this.#parts.outbound.attach(this)
+    if (this.#state === "open") this.#parts.outbound.attach(this)
     setImmediate(() => this.#parts.transport.listen(this))
   }
 
@@ -115,12 +119,14 @@ export class Rpc implements Listener, Carrier {
   reconfigured(pings = false): void {
     const { protocol, settings } = this.#parts
     this.#validator = isStrict(settings.strictMode, protocol.name) ? protocol.validator : undefined
+    this.#inbound?.pump()
     if (pings && this.#state === "open") this.#keepAlive.start()
   }
 
   /** Sends what is no frame of ours. */
   sendRaw(message: string | Uint8Array): void {
     const { hub, protocol, transport } = this.#parts
+    if (!this.ready()) return
     if (hub.active) {
       const text = typeof message === "string" ? message : new TextDecoder().decode(message)
       const frame = Codec.decode(text, protocol.extendedFrames)
@@ -157,7 +163,7 @@ export class Rpc implements Listener, Carrier {
   }
 
   #onRequest(text: string, call: Codec.Call | Codec.Send): void {
-    const { hub, router } = this.#parts
+    const { hub } = this.#parts
     const repliesTo = call._tag === "Call" ? call.messageId : undefined
     if (this.#validator !== undefined && [...call.messageId].length > 36) {
       return this.#onBadMessage(text, new RPCFrameworkError("the message id is longer than 36 characters"), repliesTo)
@@ -168,12 +174,23 @@ export class Rpc implements Listener, Carrier {
     if (hub.active) hub.emit({ _tag: "Call", ...about(call, false) })
     if (refusal !== undefined) return this.#refuse(call, refusal)
     if (this.#state === "draining") return this.#refuse(call, new RPCGenericError("the connection is closing"))
-    const handler = router(call.action)
+    const handler = this.#route(call)
     if (handler === undefined)
       return this.#refuse(call, new RPCNotImplementedError(`${clip(call.action)} has no handler`))
-    const invalid = this.#checkInbound(call, "request", call.payload)
+    const invalid =
+      this.#validator !== undefined && call.payload === undefined
+        ? new RPCFormatViolationError("the payload (element 3) is missing")
+        : this.#checkInbound(call, "request", call.payload)
     if (invalid !== undefined) return this.#refuse(call, invalid)
     this.#inbound.handle(call.payload == null ? { ...call, payload: {} } : call, handler)
+  }
+
+  #route(call: Codec.Call | Codec.Send): AnyHandler<never> | undefined {
+    try {
+      return this.#parts.router(call.action)
+    } catch (defect) {
+      return () => Effect.die(defect)
+    }
   }
 
   #onResult(text: string, { messageId, payload }: Codec.CallResult): void {
@@ -248,21 +265,25 @@ export class Rpc implements Listener, Carrier {
       return
     }
     const failure = exit.cause.reasons.find(Cause.isFailReason)?.error
-    if (isRPCError(failure)) return this.#refuse(call, failure)
-    this.#reportDefect(call, exit.cause)
+    if (isRPCError(failure) && call._tag === "Call") return this.#refuse(call, failure)
+    this.#reportDefect(call, "a handler failed", exit.cause)
+    if (call._tag === "Send") return
     const detail = this.#parts.settings.respondWithDetailedErrors ? Cause.pretty(exit.cause) : "the handler failed"
     this.#refuse(call, new RPCInternalError(detail))
   }
 
   #answer(call: Codec.Call, response: unknown): void {
-    const { hub, protocol } = this.#parts
+    const { hub, protocol, settings } = this.#parts
     const payload = (response ?? {}) as Schema.Json
-    if (this.#check("us", call, "response", payload) !== undefined) {
-      return this.#refuse(call, new RPCInternalError("the response is not valid"))
+    const invalid = this.#check("us", call, "response", payload)
+    if (invalid !== undefined) {
+      this.#reportDefect(call, "the response of a handler is not valid", Cause.fail(invalid))
+      const detail = settings.respondWithDetailedErrors ? `: ${invalid.message}` : ""
+      return this.#refuse(call, new RPCInternalError(`the response is not valid${detail}`))
     }
     const unwritable = this.#write({ _tag: "CallResult", messageId: call.messageId, payload })
     if (unwritable !== undefined) {
-      this.#reportDefect(call, Cause.die(unwritable))
+      this.#reportDefect(call, "the response of a handler is not JSON", Cause.die(unwritable))
       return this.#refuse(call, new RPCInternalError("the response cannot be written as JSON"))
     }
     if (protocol.extendedFrames) this.#remember(call.messageId)
@@ -270,8 +291,13 @@ export class Rpc implements Listener, Carrier {
   }
 
   #refuse(call: Codec.Call | Codec.Send, error: RPCError): void {
-    if (call._tag === "Send") return
-    const { hub } = this.#parts
+    const { hub, protocol } = this.#parts
+    if (call._tag === "Send") {
+      // A SEND is never answered; that it came to nothing can only be observed.
+      if (!hub.active) return
+      const message = Codec.encode(call, protocol.spelling)
+      return hub.emit({ _tag: "BadMessage", message, error, response: undefined })
+    }
     const frame = errorFrame("CallError", call.messageId, error)
     // Details that are not JSON must not cost the caller his answer.
     if (this.#write(frame) !== undefined) this.#write({ ...frame, details: {} })
@@ -287,21 +313,20 @@ export class Rpc implements Listener, Carrier {
     }
   }
 
-  #reportDefect(call: Codec.Call | Codec.Send, cause: Cause.Cause<unknown>): void {
+  /** Nobody else learns of it: the peer gets an error that says nothing, and the handler has ended. */
+  #reportDefect(call: Codec.Call | Codec.Send, what: string, cause: Cause.Cause<unknown>): void {
     const annotations = { action: clip(call.action), messageId: clip(call.messageId) }
-    Effect.runForkWith(this.#parts.context())(
-      Effect.annotateLogs(Effect.logError("a handler failed", cause), annotations),
-    )
+    Effect.runForkWith(this.#parts.context())(Effect.annotateLogs(Effect.logError(what, cause), annotations))
   }
 
   prepare(call: Pending): string | RPCError {
     const { protocol } = this.#parts
     const { action, declaration, kind, messageId } = call
     if (declaration !== undefined && protocol.actions.get(action) !== declaration) {
-      return new RPCProtocolError(`${protocol.name || "this connection"} has no such action ${action}`)
+      return new RPCProtocolError(`this ${action} is not an action of ${spoken(protocol)}, which the connection speaks`)
     }
     if (kind === "Send" && !protocol.extendedFrames) {
-      return new RPCProtocolError(`${protocol.name || "this connection"} knows no SEND`)
+      return new RPCProtocolError(`${action} cannot be sent: ${spoken(protocol)} knows no SEND`)
     }
     const payload = call.payload ?? {}
     const invalid = this.#check("us", call, "request", payload)
@@ -311,6 +336,20 @@ export class Rpc implements Listener, Carrier {
     } catch (error) {
       return new RPCFormatViolationError(`the payload of ${action} cannot be written as JSON: ${textOf(error)}`)
     }
+  }
+
+  ready(): boolean {
+    const { onEnding, settings, transport } = this.#parts
+    if (this.#state === "closing" || this.#state === "closed") return false
+    if (!transport.writable) {
+      onEnding({ code: 1000, reason: "the peer is closing" })
+      return false
+    }
+    if (transport.bufferedAmount <= settings.maxBufferedBytes) return true
+    const info = { code: 1013, reason: "the peer reads too slowly" }
+    onEnding(info)
+    this.close(info)
+    return false
   }
 
   transmit(call: Pending, message: string): void {
@@ -328,16 +367,12 @@ export class Rpc implements Listener, Carrier {
     } catch (reason) {
       return reason ?? new TypeError("not JSON")
     }
-    this.#transmit(message, frame)
+    if (this.ready()) this.#transmit(message, frame)
     return undefined
   }
 
   #transmit(message: string, frame: Codec.Frame): void {
-    if (this.#state === "closing" || this.#state === "closed") return
-    const { hub, settings, transport } = this.#parts
-    if (transport.bufferedAmount > settings.maxBufferedBytes) {
-      return this.close({ code: 1013, reason: "the peer reads too slowly" })
-    }
+    const { hub, transport } = this.#parts
     if (hub.active) hub.emit({ _tag: "Frame", outbound: true, message, frame })
     transport.send(message)
   }
@@ -411,9 +446,7 @@ export class Rpc implements Listener, Carrier {
     this.#end(info)
     this.#state = "closed"
     this.#parts.alarms.clear(this.#closeAlarm)
-    const { hub, onClose } = this.#parts
-    if (hub.active) hub.emit({ _tag: "Disconnect", ...info })
-    onClose(info)
+    this.#parts.onClose(info)
   }
 }
 
@@ -432,8 +465,11 @@ const errorFrame = (_tag: "CallError" | "CallResultError", messageId: string, er
   messageId,
   code: error.code,
   description: error.message,
-  details: error.details as { readonly [key: string]: Schema.Json },
+  // Whoever makes an error without the help of the types may give it anything.
+  details: (Array.isArray(error.details) ? {} : error.details) as { readonly [key: string]: Schema.Json },
 })
+
+const spoken = (protocol: Protocol.Protocol) => protocol.name || "no subprotocol"
 
 const answersNothing = () => new RPCFrameworkError("the message answers no call of ours")
 

@@ -72,10 +72,37 @@ export const settings = (options: Options): Settings => {
     maxBadMessages: count("maxBadMessages", options.maxBadMessages ?? 100, 0),
     maxBufferedBytes: count("maxBufferedBytes", options.maxBufferedBytes ?? 1024 * 1024, 0),
     closeTimeout: millis("closeTimeout", options.closeTimeout ?? 5_000),
-    strictMode: options.strictMode ?? false,
-    validateInbound: options.validateInbound ?? "reject",
+    strictMode: strictModeOf(options.strictMode ?? false),
+    validateInbound: oneOf("validateInbound", options.validateInbound ?? "reject", ["reject", "report", "ignore"]),
     respondWithDetailedErrors: options.respondWithDetailedErrors ?? false,
   }
+}
+
+const strictModeOf = (value: boolean | ReadonlyArray<string>): boolean | ReadonlyArray<string> => {
+  if (typeof value === "boolean" || Array.isArray(value)) return value
+  throw new RangeError(`strictMode must be true, false or the names of subprotocols; got ${JSON.stringify(value)}`)
+}
+
+/** One of some values. */
+export const oneOf = <const A extends string>(name: string, value: A, allowed: ReadonlyArray<A>): A => {
+  if (allowed.includes(value)) return value
+  throw new RangeError(
+    `${name} must be one of ${allowed.map((one) => `"${one}"`).join(", ")}; got ${JSON.stringify(value)}`,
+  )
+}
+
+/**
+ * Refuses strict mode for a subprotocol that is not among those that are spoken: a misspelt name must not leave payloads
+ * unchecked.
+ */
+export const checkStrictMode = (
+  strictMode: boolean | ReadonlyArray<string> | undefined,
+  protocols: ReadonlyArray<{ readonly name: string }>,
+): void => {
+  if (strictMode === undefined || typeof strictMode === "boolean") return
+  const unknown = strictMode.find((name) => protocols.every((protocol) => protocol.name !== name))
+  if (unknown === undefined) return
+  throw new RangeError(`strictMode names ${JSON.stringify(unknown)}, which is not one of the protocols`)
 }
 
 /** A duration in milliseconds: positive, or infinite. */
@@ -83,7 +110,7 @@ export const millis = (name: string, value: Duration.Input): number => {
   const duration = Duration.fromInput(value)
   const result = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
   if (result > 0) return result
-  throw new RangeError(`${name} must be a positive duration; got ${String(value)}`)
+  throw new RangeError(`${name} must be a positive duration such as "30 seconds" or 30000; got ${String(value)}`)
 }
 
 /** A whole number, at least `least`, or infinite. */

@@ -95,8 +95,12 @@ export const toCoreWithDefaults = (options: CommonOptions): CoreOptions => ({
   handlerTimeout: Number.POSITIVE_INFINITY,
   handlerConcurrency: flood,
   maxQueuedHandlers: flood,
-  ...toCore(options),
+  ...toCore({ ...options, ...spokenStrictly(options) }),
 })
+
+/** A configuration for several endpoints may name subprotocols that this one does not speak. */
+const spokenStrictly = ({ protocols = [], strictMode }: CommonOptions): Pick<CommonOptions, "strictMode"> =>
+  typeof strictMode === "object" ? { strictMode: strictMode.filter((name) => protocols.includes(name)) } : {}
 
 /** An object without the properties that are undefined. */
 export const defined = <T extends object>(object: T) =>

@@ -1,0 +1,171 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import { TestClock } from "effect/testing"
+import * as Client from "../../src/Client.ts"
+import * as Connection from "../../src/Connection.ts"
+import * as Transport from "../../src/Transport.ts"
+import { Echo, RawPeer, settled } from "../support/rawPeer.ts"
+
+const { CLOSED, CONNECTING, OPEN } = Connection.State
+const options = { identity: "CP001", protocols: [Echo], reconnect: false, pingInterval: "Infinity" } as const
+
+const makeCsms = () => {
+  const peers: Array<RawPeer> = []
+  const dial = () =>
+    Effect.sync(() => {
+      const [ours, theirs] = Transport.makePair(Echo.name)
+      peers.push(new RawPeer(theirs))
+      return ours
+    })
+  return { peers, dial }
+}
+const start = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.tap(Effect.forkChild(effect, { startImmediately: true }), settled)
+
+describe("client", () => {
+  it.effect("a caller that connects again when its call is lost gets a client whose `closed` is not done", () =>
+    Effect.gen(function* () {
+      const csms = makeCsms()
+      const client = yield* Client.makeWith(csms.dial, options)
+      // queued behind the first, so it fails when the client closes for good
+      yield* start(Effect.exit(client.call(Echo.Echo, { text: "1" })))
+      const again = yield* start(
+        Effect.catchTag(client.call(Echo.Echo, { text: "2" }), "DisconnectedError", () => client.connect),
+      )
+      csms.peers[0]!.transport.terminate()
+      yield* settled
+      const joined = yield* Fiber.await(again)
+      expect(Exit.isSuccess(joined)).toBe(true)
+      expect(client.state).toBe(OPEN)
+      const closed = yield* start(client.closed)
+      expect(closed.pollUnsafe()).toBeUndefined()
+    }),
+  )
+
+  it.effect("an observer that connects again on Close gets a client whose `closed` is not done", () =>
+    Effect.gen(function* () {
+      const csms = makeCsms()
+      const client = yield* Client.makeWith(csms.dial, options)
+      let times = 0
+      client.subscribe((event) => {
+        if (event._tag === "Close" && times++ === 0) Effect.runFork(client.connect)
+      })
+      csms.peers[0]!.transport.terminate()
+      yield* settled
+      expect(client.state).toBe(OPEN)
+      const closed = yield* start(client.closed)
+      expect(closed.pollUnsafe()).toBeUndefined()
+    }),
+  )
+
+  it.effect("a call that waits after a reconnect from Close still times out", () =>
+    Effect.gen(function* () {
+      const csms = makeCsms()
+      const gate = yield* Deferred.make<void>()
+      let dials = 0
+      const dial = () => (dials++ === 0 ? csms.dial() : Effect.andThen(Deferred.await(gate), csms.dial()))
+      const client = yield* Client.makeWith(dial, { ...options, callTimeout: "5 seconds" })
+      yield* start(Effect.exit(client.call(Echo.Echo, { text: "1" })))
+      const again = yield* start(
+        Effect.exit(
+          Effect.catchTag(client.call(Echo.Echo, { text: "2" }), "DisconnectedError", () => {
+            Effect.runFork(client.connect)
+            return client.call(Echo.Echo, { text: "3" })
+          }),
+        ),
+      )
+      csms.peers[0]!.transport.terminate()
+      yield* settled
+      yield* TestClock.adjust("1 minute")
+      yield* settled
+      expect(client.state).toBe(CONNECTING)
+      expect(again.pollUnsafe()).toBeDefined()
+    }),
+  )
+
+  it.effect("close() in the very first Connecting event stays closed", () =>
+    Effect.gen(function* () {
+      const csms = makeCsms()
+      const client = yield* Client.makeUnconnected(csms.dial, options)
+      const life: Array<string> = []
+      client.subscribe((event) => {
+        life.push(event._tag)
+        if (event._tag === "Connecting") Effect.runFork(client.close())
+      })
+      yield* Effect.exit(client.connect)
+      yield* settled
+      expect(life).toEqual(["Connecting", "Closing", "Close"])
+      expect(client.state).toBe(CLOSED)
+      expect(csms.peers).toHaveLength(0)
+    }),
+  )
+
+  it.effect("connect while closing does not succeed with a connection that ends", () =>
+    Effect.gen(function* () {
+      const csms = makeCsms()
+      const client = yield* Client.makeWith(csms.dial, options)
+      yield* Effect.forkChild(client.close(), { startImmediately: true })
+      yield* client.connect
+      yield* settled
+      expect(client.state).toBe(OPEN)
+    }),
+  )
+
+  it.effect("connect while reconnecting waits for the connection", () =>
+    Effect.gen(function* () {
+      const csms = makeCsms()
+      const client = yield* Client.makeWith(csms.dial, { ...options, reconnect: Schedule.spaced("10 seconds") })
+      csms.peers[0]!.transport.terminate()
+      yield* settled
+      expect(client.state).toBe(CONNECTING)
+      const connect = yield* start(client.connect)
+      expect(connect.pollUnsafe()).toBeUndefined()
+    }),
+  )
+
+  it.effect("nothing outlives the Scope: connect after it has closed opens nothing", () =>
+    Effect.gen(function* () {
+      const csms = makeCsms()
+      const scope = yield* Scope.make()
+      const client = yield* Scope.provide(Client.makeWith(csms.dial, options), scope)
+      yield* Scope.close(scope, Exit.void)
+      yield* Effect.exit(client.connect)
+      expect(client.state).toBe(CLOSED)
+    }),
+  )
+
+  it.effect("sendRaw from Disconnect waits for the next connection", () =>
+    Effect.gen(function* () {
+      const csms = makeCsms()
+      const client = yield* Client.makeWith(csms.dial, { ...options, reconnect: Schedule.spaced("10 seconds") })
+      client.subscribe((event) => {
+        if (event._tag === "Disconnect") Effect.runFork(client.sendRaw("kept"))
+      })
+      csms.peers[0]!.transport.terminate()
+      yield* settled
+      yield* TestClock.adjust("10 seconds")
+      yield* settled
+      expect(csms.peers[1]!.received).toEqual(["kept"])
+    }),
+  )
+  it.effect("a defect of dial while reconnecting is not swallowed", () =>
+    Effect.gen(function* () {
+      const csms = makeCsms()
+      let dials = 0
+      const logged: Array<string> = []
+      const dial = () => (dials++ === 0 ? csms.dial() : Effect.die(new Error("bug in dial")))
+      const client = yield* Client.makeWith(dial, { ...options, reconnect: Schedule.spaced("10 seconds") })
+      client.subscribe((event) => logged.push(event._tag === "ConnectFailure" ? String(event.error) : ""))
+      csms.peers[0]!.transport.terminate()
+      yield* settled
+      yield* TestClock.adjust("10 seconds")
+      const info = yield* client.closed
+      expect(`${info.reason}${logged.join()}`).toContain("bug in dial")
+    }),
+  )
+})

@@ -1,0 +1,263 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import { TestClock } from "effect/testing"
+import * as Connection from "../../src/Connection.ts"
+import * as Alarms from "../../src/connection/Alarms.ts"
+import * as Handlers from "../../src/Handlers.ts"
+import { RPCGenericError } from "../../src/RPCError.ts"
+import type { Transport } from "../../src/Transport.ts"
+import { connect, Echo, RawPeer, settled } from "../support/rawPeer.ts"
+
+const start = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.tap(Effect.forkChild(effect, { startImmediately: true }), settled)
+
+const slowPeer = (buffered: { now: number }) => (transport: Transport) =>
+  new Proxy(transport, {
+    get: (target, key) => {
+      if (key === "bufferedAmount") return buffered.now
+      const value = Reflect.get(target, key, target)
+      return typeof value === "function" ? value.bind(target) : value
+    },
+  })
+
+describe("outbound", () => {
+  it.effect("a SEND that the 1013 limit keeps off the wire fails", () =>
+    Effect.gen(function* () {
+      const buffered = { now: 0 }
+      const { connection, peer } = yield* connect({ wrap: slowPeer(buffered) })
+      buffered.now = 2 ** 30
+      const exit = yield* Effect.exit(connection.send(Echo.Note, { text: "lost" }))
+      expect(peer.received).toEqual([])
+      expect(Exit.isFailure(exit)).toBe(true)
+    }),
+  )
+
+  it.effect("a call that the 1013 limit keeps off the wire says sent: false", () =>
+    Effect.gen(function* () {
+      const buffered = { now: 0 }
+      const { connection, peer } = yield* connect({ wrap: slowPeer(buffered) })
+      buffered.now = 2 ** 30
+      const error = yield* Effect.flip(connection.call(Echo.Echo, { text: "lost" }))
+      yield* settled
+      expect(peer.received).toEqual([])
+      expect(error).toMatchObject({ _tag: "DisconnectedError", sent: false })
+    }),
+  )
+
+  it.effect("close() fails queued calls at once, not when the peer answers the close frame", () =>
+    Effect.gen(function* () {
+      const { connection } = yield* connect({
+        // a peer that never answers a close frame
+        wrap: (transport) =>
+          new Proxy(transport, {
+            get: (target, key) => {
+              if (key === "close") return () => {}
+              const value = Reflect.get(target, key, target)
+              return typeof value === "function" ? value.bind(target) : value
+            },
+          }),
+      })
+      const first = yield* start(Effect.exit(connection.call(Echo.Echo, { text: "1" })))
+      const queued = yield* start(Effect.exit(connection.call(Echo.Echo, { text: "2" })))
+      yield* start(connection.close())
+      const late = yield* start(Effect.exit(connection.call(Echo.Echo, { text: "3" })))
+      const done = [first, queued, late].map((fiber) => fiber.pollUnsafe() !== undefined)
+      yield* TestClock.adjust("1 minute")
+      expect(done).toEqual([true, true, true])
+    }),
+  )
+})
+
+describe("inbound", () => {
+  it.effect("a handler that closes its own connection before it suspends is interrupted", () =>
+    Effect.gen(function* () {
+      let interrupted = false
+      let self: Connection.Connection<"csms"> | undefined
+      const handlers = [
+        Handlers.make(Echo, {
+          Echo: () =>
+            Effect.andThen(
+              Effect.sync(() => void Effect.runFork(self!.close())),
+              Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (interrupted = true))),
+            ),
+        }),
+      ]
+      const { connection, peer } = yield* connect({ handlers, handlerTimeout: "Infinity" })
+      self = connection
+      yield* peer.send([2, "1", "Echo", { text: "" }])
+      yield* connection.closed
+      yield* settled
+      expect(interrupted).toBe(true)
+    }),
+  )
+
+  it.effect("no handler starts once an observer has closed the connection", () =>
+    Effect.gen(function* () {
+      let ran = 0
+      const handlers = [Handlers.make(Echo, { Echo: (request) => Effect.sync(() => (ran++, request)) })]
+      const { connection, peer } = yield* connect({ handlers })
+      connection.subscribe((event) => {
+        if (event._tag === "Call") Effect.runFork(connection.close())
+      })
+      yield* peer.send([2, "1", "Echo", { text: "" }])
+      expect(ran).toBe(0)
+    }),
+  )
+
+  it.effect("raising handlerConcurrency starts waiting calls at once", () =>
+    Effect.gen(function* () {
+      const handlers = [Handlers.make(Echo, { Slow: () => Effect.never, Echo: Effect.succeed })]
+      const { connection, peer } = yield* connect({ handlers, handlerConcurrency: 1 })
+      yield* peer.send([2, "1", "Slow", { text: "" }])
+      yield* peer.send([2, "2", "Echo", { text: "" }])
+      connection.reconfigure({ handlerConcurrency: 2 })
+      yield* settled
+      expect(peer.take()).toEqual([[3, "2", { text: "" }]])
+    }),
+  )
+
+  it.effect("an RPCError whose message is no string is still a CALLERROR", () =>
+    Effect.gen(function* () {
+      const handlers = [Handlers.make(Echo, { Echo: () => new RPCGenericError(null as never) })]
+      const { peer } = yield* connect({ handlers })
+      yield* peer.send([2, "1", "Echo", { text: "" }])
+      expect(peer.take()).toMatchObject([[4, "1", "GenericError", "", {}]])
+    }),
+  )
+
+  it.effect("errorDetails is always an object", () =>
+    Effect.gen(function* () {
+      const handlers = [Handlers.make(Echo, { Echo: () => new RPCGenericError("", ["x"] as never) })]
+      const { peer } = yield* connect({ handlers })
+      yield* peer.send([2, "1", "Echo", { text: "" }])
+      expect(peer.take()).toEqual([[4, "1", "GenericError", "", {}]])
+    }),
+  )
+
+  it.effect("a SEND that nothing handles is reported", () =>
+    Effect.gen(function* () {
+      const { peer, events } = yield* connect({})
+      yield* peer.send([6, "1", "Nope", {}])
+      expect(events.map((event) => event._tag).filter((tag) => tag !== "Frame" && tag !== "Call")).not.toEqual([])
+    }),
+  )
+
+  it.effect("a router that throws costs one CALLERROR, not the process", () =>
+    Effect.gen(function* () {
+      const handlers = [
+        Handlers.dynamic(() => {
+          throw new Error("boom")
+        }),
+      ]
+      const seen: Array<unknown> = []
+      const listener = (error: unknown) => seen.push(error)
+      const before = process.listeners("uncaughtException")
+      process.removeAllListeners("uncaughtException")
+      process.on("uncaughtException", listener)
+      const { peer } = yield* connect({ handlers })
+      yield* peer.send([2, "1", "Echo", { text: "" }])
+      yield* settled
+      process.off("uncaughtException", listener)
+      for (const other of before) process.on("uncaughtException", other)
+      expect(seen).toEqual([])
+      expect(peer.take()).toMatchObject([[4, "1", "InternalError", "the handler failed", {}]])
+    }),
+  )
+})
+
+describe("events", () => {
+  it.effect("every observer sees the events in the order in which they happen", () =>
+    Effect.gen(function* () {
+      const { connection, peer } = yield* connect()
+      connection.subscribe((event) => {
+        if (event._tag === "CallResult") Effect.runFork(connection.send(Echo.Note, { text: "" }))
+      })
+      const second: Array<string> = []
+      connection.subscribe((event) => second.push(event._tag))
+      yield* start(connection.call(Echo.Echo, { text: "hi" }))
+      second.length = 0
+      yield* peer.send([3, peer.take()[0]![1], { text: "ho" }])
+      expect(second).toEqual(["Frame", "CallResult", "Call", "Frame"])
+    }),
+  )
+
+  it.effect("an observer that throws does not stop the clock of everybody else", () =>
+    Effect.gen(function* () {
+      const handlers = [Handlers.make(Echo, { Slow: () => Effect.never })]
+      const { connection, peer } = yield* connect({ handlers, handlerTimeout: "1 second", callTimeout: "5 seconds" })
+      connection.subscribe((event) => {
+        if (event._tag === "CallError" && !event.outbound) throw new Error("observer")
+      })
+      yield* peer.send([2, "1", "Slow", { text: "" }])
+      const call = yield* start(Effect.exit(connection.call(Echo.Echo, { text: "" })))
+      yield* TestClock.adjust("1 second")
+      yield* settled
+      yield* TestClock.adjust("1 minute")
+      yield* settled
+      expect(call.pollUnsafe()).toBeDefined()
+    }),
+  )
+
+  it.effect(
+    "an observer that throws on Disconnect does not keep close() from ending",
+    () =>
+      Effect.gen(function* () {
+        const { connection } = yield* connect()
+        connection.subscribe((event) => {
+          if (event._tag === "Disconnect") throw new Error("observer")
+        })
+        const swallow = () => {}
+        const before = process.listeners("uncaughtException")
+        process.removeAllListeners("uncaughtException")
+        process.on("uncaughtException", swallow)
+        const closing = yield* start(connection.close())
+        yield* settled
+        process.off("uncaughtException", swallow)
+        for (const other of before) process.on("uncaughtException", other)
+        const state = connection.state
+        const done = closing.pollUnsafe() !== undefined
+        // let the Scope of this test end
+        yield* Fiber.interrupt(closing)
+        expect([state, done]).toEqual([Connection.State.CLOSED, true])
+      }).pipe(Effect.timeout("2 seconds")),
+    4000,
+  )
+})
+
+describe("alarms", () => {
+  it.effect("a cleared alarm is not kept in memory until its time", () =>
+    Effect.gen(function* () {
+      const { setFlagsFromString } = yield* Effect.promise(() => import("node:v8"))
+      const { runInNewContext } = yield* Effect.promise(() => import("node:vm"))
+      setFlagsFromString("--expose-gc")
+      const gc = runInNewContext("gc") as () => void
+      const alarms = yield* Alarms.make
+      const live: Alarms.Alarm = { at: Number.POSITIVE_INFINITY, ring: () => Number.POSITIVE_INFINITY }
+      alarms.wakeBy(live, alarms.now() + 1000)
+      const refs: Array<WeakRef<object>> = []
+      const churn = () => {
+        for (let i = 0; i < 1000; i++) {
+          const connection = new Array(1000).fill(i)
+          const alarm: Alarms.Alarm = { at: Number.POSITIVE_INFINITY, ring: () => connection.length }
+          alarms.wakeBy(alarm, alarms.now() + 86_400_000)
+          alarms.clear(alarm)
+          refs.push(new WeakRef(connection))
+        }
+      }
+      churn()
+      yield* settled
+      gc()
+      yield* settled
+      gc()
+      const kept = refs.filter((ref) => ref.deref() !== undefined).length
+      alarms.clear(live)
+      expect(kept).toBeLessThan(10)
+    }),
+  )
+})
+
+void Deferred
+void RawPeer
