@@ -19,9 +19,9 @@ export class UnexpectedHttpResponse extends Data.TaggedError("UnexpectedHttpResp
   declare readonly request: ClientRequest
   declare readonly response: IncomingMessage
 
-  constructor(request: ClientRequest, response: IncomingMessage) {
+  constructor(address: string, request: ClientRequest, response: IncomingMessage) {
     const code = response.statusCode ?? 0
-    super({ message: `the server answered ${code} ${response.statusMessage ?? ""}`.trimEnd(), code })
+    super({ message: `${address}: the server answered ${code} ${response.statusMessage ?? ""}`.trimEnd(), code })
     // Not enumerable: the request holds the password, and whoever logs the error must not log that.
     Object.defineProperties(this, { request: { value: request }, response: { value: response } })
   }

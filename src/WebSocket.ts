@@ -77,7 +77,7 @@ export const dial = (
 ): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
   Effect.timeoutOrElse(handshake(url, options), {
     duration: options.handshakeTimeout,
-    orElse: () => Effect.fail(new ConnectError({ message: "the opening handshake timed out", retryable: true })),
+    orElse: () => Effect.fail(connectError(url, options, new Error("the opening handshake timed out"), true)),
   })
 
 const handshake = (url: string, options: DialOptions): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
@@ -95,11 +95,13 @@ const handshake = (url: string, options: DialOptions): Effect.Effect<Dialled, Co
         headers: { ...webSocket?.headers, ...options.headers },
       })
     } catch (cause) {
-      return resume(Exit.fail(connectError(cause, false)))
+      return resume(Exit.fail(connectError(url, options, cause, false)))
     }
-    socket.on("error", (cause) => resume(Exit.fail(connectError(cause, !hopeless.has(cause.message)))))
+    socket.on("error", (cause) => {
+      resume(Exit.fail(connectError(url, options, cause, !hopeless.has(cause.message))))
+    })
     socket.on("unexpected-response", (request, response) => {
-      resume(Exit.fail(new UnexpectedHttpResponse(request, response)))
+      resume(Exit.fail(new UnexpectedHttpResponse(addressOf(url), request, response)))
       socket.terminate()
     })
     socket.on("upgrade", (response) => {
@@ -111,8 +113,14 @@ const handshake = (url: string, options: DialOptions): Effect.Effect<Dialled, Co
     return Effect.sync(() => socket.terminate())
   })
 
-const connectError = (cause: unknown, retryable: boolean) =>
-  new ConnectError({ message: cause instanceof Error ? cause.message : String(cause), cause, retryable })
+const connectError = (url: string, { protocols }: DialOptions, cause: unknown, retryable: boolean) => {
+  const reason = (cause instanceof Error ? cause.message : String(cause)).trim()
+  const offer = reason.includes("subprotocol") ? ` (offered: ${protocols.join(", ") || "none"})` : ""
+  return new ConnectError({ message: `${addressOf(url)}: ${reason}${offer}`, cause, retryable })
+}
+
+/** A URL without what may be secret in it. */
+const addressOf = (url: string): string => (URL.canParse(url) ? `${new URL(url).origin}${new URL(url).pathname}` : url)
 
 /** Accepts upgrade requests. */
 export interface Acceptor {

@@ -549,7 +549,7 @@ describe("dialling", () => {
       const server = yield* Servers.answering(() => `HTTP/1.1 ${status}\r\nX-Why: because\r\nContent-Length: 0\r\n\r\n`)
       const error = yield* failure(server.url)
       expect(error).toMatchObject({ _tag: "UnexpectedHttpResponse", code })
-      expect(error.message).toBe(`the server answered ${status}`)
+      expect(error.message).toContain(`: the server answered ${status}`)
       if (error._tag === "UnexpectedHttpResponse") expect(error.response.headers["x-why"]).toBe("because")
     }),
   )

@@ -64,9 +64,9 @@ describe("npm run demo", () => {
       "MeterValues",
       "StopTransaction",
     ]) {
-      expect(said).toMatch(new RegExp(`CP001 → CSMS .*CALL .*${action} `))
+      expect(said).toMatch(new RegExp(`CP001 → CSMS .*CALL .*"${action}"`))
     }
-    expect(said).toMatch(/CSMS → CP001 .*CALL .*RemoteStartTransaction /)
+    expect(said).toMatch(/CSMS → CP001 .*CALL .*"RemoteStartTransaction"/)
     expect(said).toMatch(/the station has answered the remote command: Accepted/)
     expect(said).not.toMatch(/CALLERROR|not valid/)
   })

@@ -57,6 +57,16 @@ export class Search {
     this.path.pop()
   }
 
+  /** Notes that the object at which the search is lacks a property. */
+  addMissing(name: string): void {
+    this.add(...missing(name))
+  }
+
+  /** Notes that the object at which the search is has a property that it must not have. */
+  addUnknown(name: string): void {
+    this.add(...unknown(name))
+  }
+
   /** Notes a fault of the value at which the search is. */
   add(keyword: string, expected: string, actual: string, message?: string): void {
     if (this.isFull) return
@@ -69,6 +79,14 @@ export class Search {
     })
   }
 }
+
+/** The fault of an object that lacks a property. */
+export const missing = (name: string) =>
+  ["required", `property ${quoted(name)}`, "none", `property ${quoted(name)} is missing`] as const
+
+/** The fault of an object that has a property it must not have. */
+export const unknown = (name: string) =>
+  ["additionalProperties", `no property ${quoted(name)}`, "one", `property ${quoted(name)} is unknown`] as const
 
 /** A step of a JSON Pointer (RFC 6901). Keys that came with the payload may be long. */
 const pointerStep = (key: PropertyKey): string =>

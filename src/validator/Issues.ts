@@ -2,7 +2,7 @@
 import type * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
 import { expectedBy, keywordOf } from "./Checks.ts"
-import { alternatives, describe, describeFor, quoted, type Search, shortened } from "./Fault.ts"
+import { alternatives, describe, describeFor, type Search, shortened } from "./Fault.ts"
 
 /** Adds the faults that an issue reports about the value at which a search is. */
 export const addIssue = (issue: SchemaIssue.Issue, value: unknown, search: Search): void => {
@@ -78,9 +78,9 @@ const addPointer = (
   if (key === undefined) {
     addIssue(issue, value, search)
   } else if (rest.length === 0 && issue._tag === "MissingKey") {
-    search.add("required", `property ${quoted(String(key))}`, "none")
+    search.addMissing(String(key))
   } else if (rest.length === 0 && (issue._tag === "UnexpectedKey" || isNever(issue))) {
-    search.add("additionalProperties", `no property ${quoted(String(key))}`, "one")
+    search.addUnknown(String(key))
   } else {
     const isOwn = typeof value === "object" && value !== null && Object.hasOwn(value, key)
     search.enter(key)

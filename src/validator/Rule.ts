@@ -13,7 +13,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaParser from "effect/SchemaParser"
 import { checkId } from "../schemas/payload.ts"
 import { type Check, checksOf, expectedBy } from "./Checks.ts"
-import { alternatives, describe, hasToJson, maxFaults, quoted, type Search } from "./Fault.ts"
+import { alternatives, describe, hasToJson, maxFaults, type Search } from "./Fault.ts"
 import type { Code } from "./Guard.ts"
 import { addFilter, addIssue } from "./Issues.ts"
 
@@ -186,12 +186,12 @@ const object = (ast: SchemaAST.Objects): Rule | undefined => {
       }
       const present = new Set(Object.keys(value).filter((name) => value[name] !== undefined))
       for (const { name, isRequired } of properties) {
-        if (isRequired && !present.has(name)) search.add("required", `property ${quoted(name)}`, "none")
+        if (isRequired && !present.has(name)) search.addMissing(name)
       }
       const unknown = [...present].filter((name) => !names.has(name))
       if (others === none) {
         for (const name of unknown.slice(0, maxFaults)) {
-          search.add("additionalProperties", `no property ${quoted(name)}`, "one")
+          search.addUnknown(name)
         }
       }
       for (const { name, rule } of properties) {
