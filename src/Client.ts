@@ -80,6 +80,8 @@ export interface Client extends Peer<"station"> {
    * Only the first attempt fails; from then on the reconnect schedule rules. Interrupting abandons that attempt.
    */
   readonly connect: Effect.Effect<void, ConnectFailure>
+  /** {@link Peer.reconfigure}, and when to try again after the next loss. */
+  readonly reconfigure: (options: ConnectionOptions & Pick<Options, "reconnect">) => void
 }
 
 /** The client, for those who provide one as a Layer, and for its handlers: who is asking? */
@@ -168,7 +170,7 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
   readonly #dial: Dial
   readonly #protocols: ReadonlyArray<Protocol.Protocol>
   readonly #handlers: ReadonlyArray<Handlers.Handlers<"csms">>
-  readonly #reconnect: Schedule.Schedule<unknown, ReconnectReason> | undefined
+  #reconnect: Schedule.Schedule<unknown, ReconnectReason> | undefined
   readonly #resetAfter: number
   readonly #context: Context.Context<never>
   readonly #alarms: Alarms.Alarms
@@ -199,6 +201,11 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
     this.#resetAfter = millis("reconnectResetAfter", options.reconnectResetAfter ?? 10_000)
     this.#context = Context.add(context, Client, this)
     this.#alarms = alarms
+  }
+
+  override reconfigure(options: ConnectionOptions & Pick<Options, "reconnect">): void {
+    super.reconfigure(options)
+    if (options.reconnect !== undefined) this.#reconnect = options.reconnect === false ? undefined : options.reconnect
   }
 
   get protocol(): string {
@@ -291,9 +298,11 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
     for (;;) {
       const openedAt = this.#alarms.now()
       const lost = yield* this.#carry(transport)
-      if (this.#state !== State.CONNECTING || next === undefined) return this.#finish(lost)
-      if (this.#alarms.now() - openedAt >= this.#resetAfter) next = yield* this.#policy()
-      const again = yield* Effect.exit(this.#retry(DisconnectedError.of(lost.code, lost.reason, true), next!))
+      if (this.#state !== State.CONNECTING) return this.#finish(lost)
+      const startsAfresh = next === undefined || this.#alarms.now() - openedAt >= this.#resetAfter
+      if (startsAfresh) next = yield* this.#policy()
+      if (next === undefined) return this.#finish(lost)
+      const again = yield* Effect.exit(this.#retry(DisconnectedError.of(lost.code, lost.reason, true), next))
       if (again._tag === "Failure") {
         if (Cause.hasDies(again.cause)) yield* Effect.logError("reconnecting failed", again.cause)
         return this.#finish({ code: 1001, reason: `giving up: ${messageOf(again.cause)}` })
@@ -314,7 +323,7 @@ class ReconnectingClient extends PeerBase<"station"> implements Peer<"station"> 
       for (;;) {
         // The schedule ends by failing; then the last reason is why the client gives up.
         yield* Effect.catch(wait(reason), () => Effect.fail(reason))
-        const attempt = yield* Effect.exit(this.#attempt(this.#protocol === undefined ? [] : [this.#protocol.name]))
+        const attempt = yield* Effect.exit(this.#attempt(this.protocol === "" ? [] : [this.protocol]))
         if (attempt._tag === "Success") return attempt.value
         this.hub.emit({ _tag: "ConnectFailure", error: Cause.squash(attempt.cause) })
         const failure = Exit.findErrorOption(attempt)

@@ -109,6 +109,11 @@ export class RPCOccurrenceConstraintViolationError extends define(
   "OccurrenceConstraintViolation",
   "RPCOccurrenceConstraintViolationError",
 ) {}
+/** @deprecated the spelling of 1.6 */
+export {
+  RPCFormatViolationError as RPCFormationViolationError,
+  RPCOccurrenceConstraintViolationError as RPCOccurenceConstraintViolationError,
+}
 /** A field has the wrong JSON type. */
 export class RPCTypeConstraintViolationError extends define(
   "TypeConstraintViolation",

@@ -253,6 +253,17 @@ describe("a SEND of ours", () => {
     }),
   )
 
+  it.effect("cannot be made of a CALL, nor a call of a SEND", () =>
+    Effect.gen(function* () {
+      const { connection, peer } = yield* connect()
+      expect(yield* Effect.flip(connection.send("Echo", { text: "" }))).toMatchObject({ message: "Echo is a CALL" })
+      const error = yield* Effect.flip(connection.call("Note", { text: "" }))
+      expect(error).toMatchObject({ code: "ProtocolError", message: "Note is a SEND, which has no answer" })
+      yield* settled
+      expect(peer.take()).toEqual([])
+    }),
+  )
+
   it.effect("fails where the subprotocol has no SEND", () =>
     Effect.gen(function* () {
       const { connection, peer } = yield* connect({ protocol: Protocol.make("old1.0", []) })
@@ -693,6 +704,28 @@ describe("strict mode", () => {
       const { connection, peer } = yield* connect({ strictMode: ["other"] })
       yield* start(connection.call("Echo", { text: 1 }))
       expect(peer.take()).toHaveLength(1)
+    }),
+  )
+})
+
+describe("a validator that throws", () => {
+  it.effect("costs one call, not the connection", () =>
+    Effect.gen(function* () {
+      const validator = {
+        subprotocol: Echo.name,
+        check: () => {
+          throw new Error("bug")
+        },
+      }
+      const { connection, peer } = yield* connect({
+        protocol: { ...Echo, validator },
+        strictMode: true,
+        handlers: [echoing],
+      })
+      yield* peer.send([2, "1", "Echo", { text: "" }])
+      expect(peer.take()).toEqual([[4, "1", "InternalError", "the validator failed: bug", {}]])
+      expect(yield* Effect.flip(connection.call(Echo.Echo, { text: "" }))).toMatchObject({ code: "InternalError" })
+      expect(connection.state).toBe(Connection.State.OPEN)
     }),
   )
 })

@@ -43,7 +43,7 @@ export type Event =
   /** The socket broke; a Disconnect follows. */
   | { readonly _tag: "SocketError"; readonly error: Error }
   /** A CALL or SEND is about to be sent, or about to be handled. */
-  | ({ readonly _tag: "Call" } & About)
+  | ({ readonly _tag: "Call"; readonly kind: "Call" | "Send" } & About)
   /** A call was answered with a CALLRESULT. */
   | ({ readonly _tag: "CallResult"; readonly result: unknown } & About)
   /** A call was answered with a CALLERROR, or the payload of its answer is invalid. */

@@ -171,7 +171,7 @@ export class Rpc implements Listener, Carrier {
     const refusal = this.#inbound.refusal(call)
     if (refusal instanceof RPCFrameworkError) return this.#onBadMessage(text, refusal, repliesTo)
     this.#badMessages = 0
-    if (hub.active) hub.emit({ _tag: "Call", ...about(call, false) })
+    if (hub.active) hub.emit({ _tag: "Call", kind: call._tag, ...about(call, false) })
     if (refusal !== undefined) return this.#refuse(call, refusal)
     if (this.#state === "draining") return this.#refuse(call, new RPCGenericError("the connection is closing"))
     const handler = this.#route(call)
@@ -248,7 +248,7 @@ export class Rpc implements Listener, Carrier {
     part: Part,
     payload: unknown,
   ): RPCError | undefined {
-    const error = this.#validator?.check(call.action, part, payload)
+    const error = this.#judge(call.action, part, payload)
     if (error === undefined) return undefined
     const { hub } = this.#parts
     if (hub.active) {
@@ -257,6 +257,15 @@ export class Rpc implements Listener, Carrier {
       hub.emit({ _tag: "ValidationFailure", sender, part, result, error, ...about(call, outbound) })
     }
     return error
+  }
+
+  /** A validator of the user's may throw; then nobody can say that the payload is valid. */
+  #judge(action: string, part: Part, payload: unknown): RPCError | undefined {
+    try {
+      return this.#validator?.check(action, part, payload)
+    } catch (error) {
+      return new RPCInternalError(`the validator failed: ${textOf(error)}`)
+    }
   }
 
   #conclude(call: Codec.Call | Codec.Send, exit: Exit.Exit<unknown, unknown>): void {
@@ -325,6 +334,10 @@ export class Rpc implements Listener, Carrier {
     if (declaration !== undefined && protocol.actions.get(action) !== declaration) {
       return new RPCProtocolError(`this ${action} is not an action of ${spoken(protocol)}, which the connection speaks`)
     }
+    const known = protocol.actions.get(action)
+    if (known !== undefined && (known.kind === "send") !== (kind === "Send")) {
+      return new RPCProtocolError(`${action} is a ${known.kind === "send" ? "SEND, which has no answer" : "CALL"}`)
+    }
     if (kind === "Send" && !protocol.extendedFrames) {
       return new RPCProtocolError(`${action} cannot be sent: ${spoken(protocol)} knows no SEND`)
     }
@@ -354,7 +367,7 @@ export class Rpc implements Listener, Carrier {
 
   transmit(call: Pending, message: string): void {
     const { hub } = this.#parts
-    if (hub.active) hub.emit({ _tag: "Call", ...about(call, true) })
+    if (hub.active) hub.emit({ _tag: "Call", kind: call.kind, ...about(call, true) })
     const payload = (call.payload ?? {}) as Schema.Json
     this.#transmit(message, { _tag: call.kind, messageId: call.messageId, action: call.action, payload })
   }

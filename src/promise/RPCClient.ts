@@ -16,16 +16,19 @@ import * as Scope from "effect/Scope"
 import type * as Action from "../Action.ts"
 import * as Backoff from "../Backoff.ts"
 import * as Client from "../Client.ts"
+import { type Event, isLife } from "../connection/Event.ts"
+import type { CallFailure } from "../connection/Outbound.ts"
 import { type Peer, type Side, State } from "../connection/Peer.ts"
 import type { CloseInfo, CloseOptions } from "../connection/Rpc.ts"
+import { settings } from "../connection/Settings.ts"
 import * as Handlers from "../Handlers.ts"
 import type * as Protocol from "../Protocol.ts"
 import { isRPCError, type RPCError, RPCGenericError } from "../RPCError.ts"
 import type { Ocpp16 } from "../schemas/ocpp16.ts"
 import type { Ocpp21 } from "../schemas/ocpp21.ts"
 import type { Ocpp201 } from "../schemas/ocpp201.ts"
-import { type Emit, emitSafely, type RPCClientEvents, tell } from "./events.ts"
-import { protocolsOf, type RPCClientOptions, timespan, toCore, toCoreWithDefaults } from "./options.ts"
+import { type Emit, emitSafely, type RPCClientEvents, tell, trafficEvents } from "./events.ts"
+import { protocolNamed, protocolsOf, type RPCClientOptions, timespan, toCore, toCoreWithDefaults } from "./options.ts"
 
 /** Returned by a handler, or passed to `reply`, to send no answer. */
 export const NOREPLY: typeof Handlers.noReply = Handlers.noReply
@@ -112,6 +115,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   #identity: string | undefined
   #response: IncomingMessage | undefined
   #attempts = 0
+  #endTraffic: (() => void) | undefined
   readonly #handlers = new Map<string, Handler>()
   #wildcard: Handler | undefined
 
@@ -120,6 +124,10 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     super()
     this.#options = options
     this.reconfigure(options ?? {})
+    // 'newListener' comes before the listener is there, 'removeListener' after it has gone.
+    const { on } = EventEmitter.prototype
+    on.call(this, "newListener", (name: string) => this.#followTraffic(name))
+    on.call(this, "removeListener", () => this.#followTraffic())
   }
 
   /** The identity. */
@@ -142,9 +150,16 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     const changed = { ...this.#options, ...options }
     if (typeof changed.identity !== "string" || changed.identity === "") throw new Error("'identity' is required")
     protocolsOf(changed)
+    settings(toCoreWithDefaults(changed))
     Backoff.exponential(changed.backoff)
-    this.peer?.reconfigure(toCore(options))
+    this.reconfigurePeer(options)
     this.#options = changed
+  }
+
+  protected reconfigurePeer(options: Partial<RPCClientOptions>): void {
+    const reconnect = options.reconnect === false ? false : this.#schedule()
+    const changed = { ...toCore(options), ...(options.reconnect === undefined ? undefined : { reconnect }) }
+    this.peer?.reconfigure(changed)
   }
 
   /** Connects. Rejects when the first connection fails; later losses are mended as `reconnect` says. */
@@ -174,7 +189,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
       callTimeout: 60_000,
       ...toCoreWithDefaults(options),
       identity: options.identity,
-      protocols: protocolsOf(options),
+      protocols: protocolsOf(options).map((protocol) => ({ ...protocol, validator: this.#validatorOf(protocol.name) })),
       handlers: [this.handlers()],
       reconnect: options.reconnect === false ? false : this.#schedule(),
       reconnectResetAfter: 1,
@@ -185,6 +200,12 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
       if (event._tag === "Close") Effect.runFork(Scope.close(scope, Exit.void))
     })
     return made
+  }
+
+  /** Reads the options at every payload, so that a change takes effect at once. */
+  #validatorOf(subprotocol: string): Protocol.Protocol["validator"] {
+    const current = () => protocolNamed(subprotocol, this.#options.strictModeValidators).validator
+    return { subprotocol, check: (action, part, payload) => current().check(action, part, payload) }
   }
 
   #dialOptions(): Parameters<typeof Client.dialler>[0] {
@@ -217,15 +238,35 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   /** From now on this is what calls go to, and what events come from. */
   protected attach(peer: Peer<Side>): void {
     this.peer = peer
+    this.#endTraffic?.()
+    this.#endTraffic = undefined
+    this.#followTraffic()
     let protocolIsKnown = false
-    peer.subscribe((event) => {
-      const emit: Emit = (name, ...args) => emitSafely(this, name, args)
-      tell(event, emit)
+    peer.subscribeToLife((event) => {
+      this.#tell(event)
       if (event._tag !== "Open") return
-      if (!protocolIsKnown) emit("protocol", event.protocol)
+      if (!protocolIsKnown) emitSafely(this, "protocol", [event.protocol])
       protocolIsKnown = true
-      emit("open", { response: this.#response })
+      emitSafely(this, "open", [{ response: this.#response }])
     })
+  }
+
+  #tell(event: Event): void {
+    const emit: Emit = (name, ...args) => emitSafely(this, name, args)
+    tell(event, emit)
+  }
+
+  /** Asks the core for the events of calls and messages only while somebody listens to one of them. */
+  #followTraffic(added?: string): void {
+    const wanted = trafficEvents.some((name) => name === added || this.listenerCount(name) > 0)
+    if (wanted && this.#endTraffic === undefined) {
+      this.#endTraffic = this.peer?.subscribe((event) => {
+        if (!isLife(event)) this.#tell(event)
+      })
+    } else if (!wanted) {
+      this.#endTraffic?.()
+      this.#endTraffic = undefined
+    }
   }
 
   /**
@@ -240,7 +281,8 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
   /** Sets the handler of a method, or, without method, the wildcard that handles all others. */
   handle<M extends Method<P>>(method: M, handler: Handler<M, Params<P, M>, Result<P, M>>): void
-  handle(handler: Handler): void
+  // biome-ignore lint/suspicious/noExplicitAny: the untyped use is as loose as it is documented
+  handle(handler: Handler<string, string extends P ? any : unknown>): void
   handle(method: string | Handler, handler?: Handler): void {
     if (typeof method === "function") this.#wildcard = method
     else this.#handlers.set(method, handler as Handler)
@@ -258,21 +300,28 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     this.#wildcard = undefined
   }
 
-  /** Calls a method of the other side. Rejects when it answers with an error, not in time, or not at all. */
+  /** Calls a method of the other side; one that OCPP 2.1 sends unconfirmed resolves when it is sent. Rejects when it answers with an error, not in time, or not at all. */
   async call<M extends Method<P>>(method: M, params?: Params<P, M>, options: CallOptions = {}): Promise<Result<P, M>> {
     const { callTimeoutMs, noReply = false, signal } = options
     if (this.peer === undefined) throw new Error("Cannot make call while socket not open")
     const timeout: Duration.Input | undefined = timespan(callTimeoutMs)
-    const call = this.peer.call(method, params, { noReply, ...(timeout === undefined ? undefined : { timeout }) })
+    const isSend = protocolNamed(this.peer.protocol).actions.get(method)?.kind === "send"
+    const call: Effect.Effect<unknown, CallFailure> = isSend
+      ? this.peer.send(method, params)
+      : this.peer.call(method, params, { noReply, ...(timeout === undefined ? undefined : { timeout }) })
     const exit = await runAbortable(call, signal)
     if (Exit.isSuccess(exit)) return exit.value as Result<P, M>
     throw signal?.aborted === true && Cause.hasInterruptsOnly(exit.cause) ? abortReason(signal) : reasonOf(exit.cause)
   }
 
-  /** Sends a message as it is. */
-  async sendRaw(message: unknown): Promise<void> {
+  /**
+   * Sends a message as it is.
+   *
+   * @throws {Error} when the client is closed.
+   */
+  sendRaw(message: unknown): void {
     if (this.peer === undefined) throw new Error("Cannot send message in this state")
-    await Effect.runPromise(this.peer.sendRaw(toMessage(message)))
+    Effect.runSync(this.peer.sendRaw(toMessage(message)))
   }
 
   /** @internal The handlers as the core asks for them: at every call, for they come and go. */

@@ -8,12 +8,21 @@ import { createRequire } from "node:module"
 import type { Ajv, ErrorObject, ValidateFunction } from "ajv"
 import type * as AjvFormats from "ajv-formats"
 import type traverse from "json-schema-traverse"
-import { type RPCError, RPCFormatViolationError, RPCProtocolError } from "../RPCError.ts"
+import { maxDescriptionLength, type RPCError, RPCFormatViolationError, RPCProtocolError } from "../RPCError.ts"
 import { Ocpp16 } from "../schemas/ocpp16.ts"
 import { Ocpp21 } from "../schemas/ocpp21.ts"
 import { Ocpp201 } from "../schemas/ocpp201.ts"
 import type * as Core from "../Validator.ts"
-import { alternatives, describe, type Fault, maxFaults, toError } from "../validator/Fault.ts"
+import {
+  alternatives,
+  describe,
+  type Fault,
+  maxFaults,
+  missing,
+  shortened,
+  toError,
+  unknown,
+} from "../validator/Fault.ts"
 
 /** A JSON Schema (draft-07). One that stands for a payload has an `$id` such as `urn:Echo.req`. */
 export type JsonSchema = { readonly $id?: string; readonly [keyword: string]: unknown }
@@ -89,7 +98,7 @@ const makeAjv = (): Ajv => {
   const require = createRequire(import.meta.url)
   const { Ajv: AjvConstructor } = require("ajv") as { readonly Ajv: typeof Ajv }
   const { default: addFormats } = require("ajv-formats") as typeof AjvFormats
-  const ajv = new AjvConstructor({ strictSchema: false, verbose: true, allErrors: true, multipleOfPrecision: 6 })
+  const ajv = new AjvConstructor({ strict: false, verbose: true, allErrors: true, multipleOfPrecision: 6 })
   addFormats.default(ajv)
   return ajv
 }
@@ -124,13 +133,32 @@ const verdict = (judge: ValidateFunction, payload: unknown): RPCError | undefine
   return first === undefined ? new RPCFormatViolationError("/: the payload is not valid") : toError([first, ...others])
 }
 
-const faultOf = ({ data, instancePath, keyword, message = keyword, params, schema }: ErrorObject): Fault => {
-  const expected = expectedBy(keyword, schema, params) ?? message
-  const actual = keyword === "required" ? "none" : keyword === "additionalProperties" ? "one" : describe(data)
-  return { instancePath, keyword, message: `expected ${expected}; got ${actual}`, expected, actual }
+const faultOf = (error: ErrorObject): Fault => {
+  const { keyword, params } = error
+  if (keyword === "required") return absent(error, missing(String(params.missingProperty)))
+  if (keyword === "additionalProperties") return absent(error, unknown(String(params.additionalProperty)))
+  return wrong(error)
 }
 
-const expectedBy = (keyword: string, schema: unknown, params: Record<string, unknown>): string | undefined => {
+const absent = (
+  { instancePath }: ErrorObject,
+  [keyword, expected, actual, message]: ReturnType<typeof missing | typeof unknown>,
+) => ({
+  instancePath: shortened(instancePath, maxDescriptionLength),
+  keyword,
+  message,
+  expected,
+  actual,
+})
+
+const wrong = ({ data, instancePath, keyword, message = keyword, schema }: ErrorObject): Fault => {
+  const expected = shortened(expectedBy(keyword, schema) ?? message, maxDescriptionLength)
+  const actual = describe(data)
+  const place = shortened(instancePath, maxDescriptionLength)
+  return { instancePath: place, keyword, message: `expected ${expected}; got ${actual}`, expected, actual }
+}
+
+const expectedBy = (keyword: string, schema: unknown): string | undefined => {
   switch (keyword) {
     case "type":
       return [schema].flat().join(" or ")
@@ -138,10 +166,6 @@ const expectedBy = (keyword: string, schema: unknown, params: Record<string, unk
       return alternatives(schema as ReadonlyArray<unknown>)
     case "const":
       return alternatives([schema])
-    case "required":
-      return `property ${JSON.stringify(params.missingProperty)}`
-    case "additionalProperties":
-      return `no property ${JSON.stringify(params.additionalProperty)}`
     case "format":
       return String(schema)
     default:

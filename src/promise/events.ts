@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer"
 import type { EventEmitter } from "node:events"
 import type { IncomingMessage } from "node:http"
+import { MessageType } from "../Codec.ts"
 import type { Event } from "../connection/Event.ts"
 import type { CloseInfo } from "../connection/Rpc.ts"
 import type { RPCError } from "../RPCError.ts"
@@ -9,11 +10,11 @@ import type { RPCError } from "../RPCError.ts"
 /** The events of an `RPCClient`, each with its arguments. */
 export interface RPCClientEvents {
   /** A frame that is broken or belongs to nothing, with the answer it got. */
-  badMessage: [event: { buffer: Buffer; error: RPCError; response: Array<unknown> | null; payload: string }]
+  badMessage: [event: { buffer: Buffer; error: RPCError; response: Array<unknown> | null; payload: Buffer }]
   /** A payload that does not satisfy its schema, in strict mode. */
   strictValidationFailure: [event: ValidationFailure]
   /** @deprecated the former name of `strictValidationFailure` */
-  messageValidationFailure: [event: ValidationFailure]
+  messageValidationFailure: [event: ValidationFailure & { type: "call" | "response"; payload: Array<unknown> }]
   /** Any message, in either direction. */
   message: [event: { message: string; outbound: boolean }]
   /** A CALL is about to be sent, or to be handled. */
@@ -43,6 +44,21 @@ export interface RPCClientEvents {
   /** The socket has a fault. */
   socketError: [error: Error]
 }
+
+/** The events that calls and messages cause, many of them in a second. The others are of the connection's life. */
+export const trafficEvents = [
+  "badMessage",
+  "strictValidationFailure",
+  "messageValidationFailure",
+  "message",
+  "call",
+  "callResult",
+  "callError",
+  "response",
+  "unexpectedResponse",
+  "ping",
+  "socketError",
+] as const satisfies ReadonlyArray<keyof RPCClientEvents>
 
 interface About {
   messageId: string
@@ -78,15 +94,16 @@ export const tell = (event: Event, emit: Emit): void => {
   switch (event._tag) {
     case "Frame": {
       const { frame, message, outbound } = event
+      const isResponse = frame._tag === "CallResult" || frame._tag === "CallError"
+      const tellResponse = () => emit("response", { outbound, payload: JSON.parse(message) })
+      if (isResponse && outbound) tellResponse()
       emit("message", { message, outbound })
-      if (frame._tag === "CallResult" || frame._tag === "CallError") {
-        emit("response", { outbound, payload: JSON.parse(message) })
-      }
+      if (isResponse && !outbound) tellResponse()
       return
     }
     case "Call": {
       const { action, messageId, outbound, request } = event
-      return emit("call", { messageId, outbound, payload: [2, messageId, action, request] })
+      return emit("call", { messageId, outbound, payload: [MessageType[event.kind], messageId, action, request] })
     }
     case "CallResult":
       return emit("callResult", { ...about(event), result: event.result })
@@ -96,7 +113,8 @@ export const tell = (event: Event, emit: Emit): void => {
       const { error, message, response } = event
       const answer =
         response === undefined ? null : [4, response.messageId, error.rpcErrorCode, error.message, error.details]
-      emit("badMessage", { buffer: Buffer.from(message), error, response: answer, payload: message })
+      const buffer = Buffer.from(message)
+      emit("badMessage", { buffer, error, response: answer, payload: buffer })
       const unexpected = unexpectedResponse(message)
       if (unexpected !== undefined) emit("unexpectedResponse", unexpected)
       return
@@ -110,7 +128,12 @@ export const tell = (event: Event, emit: Emit): void => {
         isCall: event.part === "request",
       }
       emit("strictValidationFailure", failure)
-      return emit("messageValidationFailure", failure)
+      const { isCall, messageId, method, params, result } = failure
+      return emit("messageValidationFailure", {
+        ...failure,
+        type: isCall ? "call" : "response",
+        payload: isCall ? [2, messageId, method, params] : [3, messageId, result],
+      })
     }
     case "Pong":
       return emit("ping", { rtt: event.roundTripMillis })
