@@ -36,11 +36,20 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   let received = false
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
+      if (received) process.exit(130)
       received = true
+      console.log("\nClosing; once more to leave at once.")
       fiber.interruptUnsafe()
     })
   }
   fiber.addObserver((exit) => teardown(exit, (code) => process.exit(received ? 0 : code)))
 })
 
-runMain(demo)
+runMain(
+  Effect.catchTag(demo, "ListenError", ({ message }) =>
+    Effect.sync(() => {
+      console.error(`${message}\nAnother port: npm start -- --port 3001`)
+      process.exit(1)
+    }),
+  ),
+)

@@ -881,6 +881,21 @@ describe("closing", () => {
     }),
   )
 
+  it.effect("that awaits what is pending ends with the call timeout where handlers have no deadline", () =>
+    Effect.gen(function* () {
+      const handlers = [Handlers.make(Echo, { Slow: () => Effect.never })]
+      const limits = { callTimeout: "10 seconds", handlerTimeout: "Infinity", pingInterval: "Infinity" } as const
+      const { connection, peer } = yield* connect({ handlers, ...limits })
+      yield* peer.send([2, "in", "Slow", { text: "" }])
+      const closing = yield* start(connection.close({ awaitPending: true, code: 4000 }))
+      yield* TestClock.adjust("9 seconds")
+      expect(connection.state).toBe(Connection.State.CLOSING)
+      expect(peer.closes).toEqual([])
+      yield* TestClock.adjust("2 seconds")
+      expect(yield* Fiber.join(closing)).toEqual({ code: 4000, reason: "" })
+    }),
+  )
+
   it.effect("drops a peer that does not answer the close", () =>
     Effect.gen(function* () {
       const { connection } = yield* connect({

@@ -14,7 +14,7 @@ const rooms: ReadonlyArray<RegExp> = [
   /^(schemas\/.*|Handlers)$/,
   /^connection\/.*$/,
   /^(Connection|Backoff|WebSocket|Handshake)$/,
-  /^(Client|Server)$/,
+  /^(Client|Server|Security)$/,
   /^(testing|promise)\/.*$/,
   /^index$/,
 ]

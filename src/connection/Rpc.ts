@@ -402,7 +402,7 @@ export class Rpc implements Listener, Carrier {
 
   /** Starts the closing handshake, now or once every call has ended. Only the first code and reason count. */
   close({ awaitPending = false, code = 1000, force = false, reason = "" }: CloseOptions): void {
-    const { outbound, transport } = this.#parts
+    const { alarms, outbound, transport } = this.#parts
     if (this.#state === "closing" || this.#state === "closed") {
       if (force) transport.terminate()
       return
@@ -418,6 +418,10 @@ export class Rpc implements Listener, Carrier {
       const idle = () => {
         if (this.#state === "draining" && outbound.size === 0 && this.#inbound.size === 0) this.#handshake(info)
       }
+      // Handlers may have no deadline; but whoever called them waits no longer than calls are waited for.
+      const { callTimeout, handlerTimeout } = this.#parts.settings
+      const longest = handlerTimeout === Number.POSITIVE_INFINITY ? callTimeout : Math.max(callTimeout, handlerTimeout)
+      alarms.wakeBy(this.#closeAlarm, alarms.now() + longest + 1)
       outbound.drain(info.code, info.reason, idle)
       this.#inbound.drain(idle)
     } else {
@@ -428,12 +432,14 @@ export class Rpc implements Listener, Carrier {
   #handshake(info: CloseInfo): void {
     const { alarms, settings, transport } = this.#parts
     this.#end(info)
+    alarms.clear(this.#closeAlarm)
     alarms.wakeBy(this.#closeAlarm, alarms.now() + settings.closeTimeout)
     transport.close(info.code, info.reason)
   }
 
   #closeTimedOut(): number {
-    this.#parts.transport.terminate()
+    if (this.#state === "draining") this.#handshake(this.#cause ?? { code: 1000, reason: "" })
+    else this.#parts.transport.terminate()
     return Number.POSITIVE_INFINITY
   }
 

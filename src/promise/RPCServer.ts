@@ -157,7 +157,9 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
       } catch (error) {
         fail(error)
       }
-      return Effect.sync(() => abort(new WebsocketUpgradeError(400, "the connection ended before it was accepted")))
+      return Effect.sync(() =>
+        abort(new WebsocketUpgradeError(503, "authentication took too long, or has lost its connection")),
+      )
     })
   }
 
