@@ -108,9 +108,18 @@ export const defined = <T extends object>(object: T) =>
     [K in keyof T]?: Exclude<T[K], undefined>
   }
 
-/** Milliseconds as documented: what nothing can wait for, 0 included, is for ever. */
-export const timespan = (millis: number | undefined): number | undefined =>
-  millis === undefined || (millis > 0 && millis <= 2_147_483_647) ? millis : Number.POSITIVE_INFINITY
+/**
+ * Milliseconds as documented: what nothing can wait for, 0 included, is for ever.
+ *
+ * @throws {RangeError} when it is no number.
+ */
+export const timespan = (millis: number | undefined): number | undefined => {
+  if (millis === undefined) return undefined
+  if (typeof millis !== "number" || Number.isNaN(millis)) {
+    throw new RangeError(`a time must be a number of milliseconds; got ${JSON.stringify(millis)}`)
+  }
+  return millis > 0 && millis <= 2_147_483_647 ? millis : Number.POSITIVE_INFINITY
+}
 
 const standard: ReadonlyMap<string, Protocol.Protocol> = new Map(
   [Ocpp16, Ocpp201, Ocpp21].map((protocol) => [protocol.name, protocol]),
@@ -123,6 +132,10 @@ const standard: ReadonlyMap<string, Protocol.Protocol> = new Map(
  */
 export const protocolsOf = (options: CommonOptions): ReadonlyArray<Protocol.Protocol> => {
   const { protocols = [], strictMode = false, strictModeValidators = [] } = options
+  if (typeof strictMode !== "boolean" && !Array.isArray(strictMode)) {
+    throw new Error(`strictMode must be true, false or an array of subprotocols; got ${JSON.stringify(strictMode)}`)
+  }
+  if (!Array.isArray(protocols)) throw new Error(`protocols must be an array; got ${JSON.stringify(protocols)}`)
   if (strictMode === true && protocols.length === 0) throw new Error("strictMode requires at least one subprotocol")
   const strict = strictMode === true ? protocols : strictMode === false ? [] : strictMode
   const missing = strict.find(

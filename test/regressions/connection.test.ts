@@ -10,6 +10,7 @@ import * as Handlers from "../../src/Handlers.ts"
 import { RPCGenericError } from "../../src/RPCError.ts"
 import type { Transport } from "../../src/Transport.ts"
 import { connect, Echo, RawPeer, settled } from "../support/rawPeer.ts"
+import { collectUncaught } from "../support/uncaught.ts"
 
 const start = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.tap(Effect.forkChild(effect, { startImmediately: true }), settled)
@@ -152,16 +153,10 @@ describe("inbound", () => {
           throw new Error("boom")
         }),
       ]
-      const seen: Array<unknown> = []
-      const listener = (error: unknown) => seen.push(error)
-      const before = process.listeners("uncaughtException")
-      process.removeAllListeners("uncaughtException")
-      process.on("uncaughtException", listener)
+      const seen = yield* collectUncaught(0)
       const { peer } = yield* connect({ handlers })
       yield* peer.send([2, "1", "Echo", { text: "" }])
       yield* settled
-      process.off("uncaughtException", listener)
-      for (const other of before) process.on("uncaughtException", other)
       expect(seen).toEqual([])
       expect(peer.take()).toMatchObject([[4, "1", "InternalError", "the handler failed", {}]])
     }),
@@ -187,6 +182,7 @@ describe("events", () => {
   it.effect("an observer that throws does not stop the clock of everybody else", () =>
     Effect.gen(function* () {
       const handlers = [Handlers.make(Echo, { Slow: () => Effect.never })]
+      const uncaught = yield* collectUncaught(1)
       const { connection, peer } = yield* connect({ handlers, handlerTimeout: "1 second", callTimeout: "5 seconds" })
       connection.subscribe((event) => {
         if (event._tag === "CallError" && !event.outbound) throw new Error("observer")
@@ -198,6 +194,7 @@ describe("events", () => {
       yield* TestClock.adjust("1 minute")
       yield* settled
       expect(call.pollUnsafe()).toBeDefined()
+      expect(uncaught).toMatchObject([{ message: "observer" }])
     }),
   )
 
@@ -205,18 +202,13 @@ describe("events", () => {
     "an observer that throws on Disconnect does not keep close() from ending",
     () =>
       Effect.gen(function* () {
+        yield* collectUncaught(1)
         const { connection } = yield* connect()
         connection.subscribe((event) => {
           if (event._tag === "Disconnect") throw new Error("observer")
         })
-        const swallow = () => {}
-        const before = process.listeners("uncaughtException")
-        process.removeAllListeners("uncaughtException")
-        process.on("uncaughtException", swallow)
         const closing = yield* start(connection.close())
         yield* settled
-        process.off("uncaughtException", swallow)
-        for (const other of before) process.on("uncaughtException", other)
         const state = connection.state
         const done = closing.pollUnsafe() !== undefined
         // let the Scope of this test end

@@ -12,6 +12,7 @@ import { RPCClient, RPCServer } from "../../src/index.ts"
 import * as Server from "../../src/Server.ts"
 import { frame, Opcode } from "../support/RawClient.ts"
 import { Echo } from "../support/rawPeer.ts"
+import { collectUncaught } from "../support/uncaught.ts"
 
 const echoing = Handlers.make(Echo, { Echo: Effect.succeed })
 
@@ -163,20 +164,15 @@ describe("a server", () => {
 
   it.live("`handlers` that throws costs one CALLERROR, not the process", () =>
     Effect.gen(function* () {
+      const seen = yield* collectUncaught(0)
       const { connect } = yield* serve({
         shutdownGrace: 100,
         handlers: () => {
           throw new Error("boom")
         },
       })
-      const seen: Array<unknown> = []
-      const before = process.listeners("uncaughtException")
-      process.removeAllListeners("uncaughtException")
-      process.on("uncaughtException", (error) => seen.push(error))
       const client = yield* connect("CP001", { callTimeout: 300, closeTimeout: 100 })
       const exit = yield* Effect.flip(client.call(Echo.Echo, { text: "" }))
-      process.removeAllListeners("uncaughtException")
-      for (const other of before) process.on("uncaughtException", other)
       expect(seen).toEqual([])
       expect(exit._tag).toBe("RPCError")
     }),

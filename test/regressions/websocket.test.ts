@@ -4,17 +4,16 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as WebSocket from "../../src/WebSocket.ts"
 import { http } from "../support/Servers.ts"
+import { collectUncaught } from "../support/uncaught.ts"
 
 describe("a transport", () => {
   it.live("onClose comes whatever happens, also after a listener has thrown", () =>
     Effect.gen(function* () {
+      yield* collectUncaught(1)
       const acceptor = WebSocket.makeAcceptor()
       const { url } = yield* http((request, socket, head) => {
         acceptor.accept(request, socket, head, undefined)?.send("hi")
       })
-      const before = process.listeners("uncaughtException")
-      process.removeAllListeners("uncaughtException")
-      process.on("uncaughtException", () => {})
       const transport = yield* WebSocket.dial(url, { protocols: [], handshakeTimeout: 1000 })
       const thrown = yield* Deferred.make<void>()
       const closed = yield* Deferred.make<void>()
@@ -31,8 +30,6 @@ describe("a transport", () => {
       yield* Deferred.await(thrown)
       transport.terminate()
       yield* Deferred.await(closed)
-      process.removeAllListeners("uncaughtException")
-      for (const other of before) process.on("uncaughtException", other)
     }),
   )
 })
