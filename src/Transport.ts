@@ -41,6 +41,20 @@ export interface Transport {
   readonly terminate: () => void
 }
 
+/**
+ * Calls a function of the program's. What it throws surfaces, as an uncaught exception, in a turn of its own: it must not
+ * tear the connection that happened to call it.
+ */
+export const guarded = (call: () => void): void => {
+  try {
+    call()
+  } catch (error) {
+    setImmediate(() => {
+      throw error
+    })
+  }
+}
+
 /** The codes that a close frame may carry (RFC 6455 §7.4). */
 export const isSendableCode = (code: number): boolean =>
   (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) || (code >= 3000 && code <= 4999)

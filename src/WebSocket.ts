@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Ws from "ws"
 import { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
-import { closeReason, isSendableCode, type Listener, type Transport } from "./Transport.ts"
+import { closeReason, guarded, isSendableCode, type Listener, type Transport } from "./Transport.ts"
 
 export type { ClientOptions, ServerOptions } from "ws"
 export * from "./ConnectError.ts"
@@ -177,6 +177,7 @@ class SocketTransport implements Transport {
   constructor(socket: Ws.WebSocket) {
     this.#socket = socket
     this.protocol = socket.protocol
+    // ws would never close a socket whose listener has thrown: hence `guarded`.
     socket.on("message", (data: Buffer, isBinary) => {
       if (isBinary && !isUtf8(data)) {
         socket.removeAllListeners("message")
@@ -184,7 +185,7 @@ class SocketTransport implements Transport {
       }
       const text = data.toString()
       if (this.#listener === undefined) this.#early?.push((listener) => listener.onMessage(text))
-      else this.#tell(text)
+      else guarded(() => this.#listener?.onMessage(text))
     })
     socket.on("pong", () => this.#listener?.onPong())
     socket.on("ping", () => this.#listener?.onPing())
@@ -197,17 +198,6 @@ class SocketTransport implements Transport {
       const why = code === 1006 && this.#error !== undefined ? this.#error.message : reason.toString()
       this.#deliver((listener) => listener.onClose(code, why))
     })
-  }
-
-  /** ws would never close a socket whose listener has thrown. */
-  #tell(text: string): void {
-    try {
-      this.#listener?.onMessage(text)
-    } catch (error) {
-      setImmediate(() => {
-        throw error
-      })
-    }
   }
 
   get bufferedAmount(): number {

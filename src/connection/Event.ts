@@ -8,6 +8,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Fault, Frame } from "../Codec.ts"
 import type { RPCError } from "../RPCError.ts"
+import { guarded } from "../Transport.ts"
 import type { Part } from "../Validator.ts"
 
 /** A frame that was received, or is being sent. */
@@ -97,8 +98,9 @@ export class Hub<E extends { readonly _tag: string } = Event> {
     if (this.#untold.length > 1) return
     // What an observer causes is told after what he was told: to everyone in the same order.
     for (let next: E | undefined = event; next !== undefined; next = this.#untold[0]) {
-      if (isLife(next)) for (const observer of this.#lifeObservers) tell(observer, next)
-      for (const observer of this.#observers) tell(observer, next)
+      const told = next
+      if (isLife(told)) for (const observer of this.#lifeObservers) guarded(() => observer(told))
+      for (const observer of this.#observers) guarded(() => observer(told))
       this.#untold.shift()
     }
   }
@@ -136,17 +138,6 @@ export class Hub<E extends { readonly _tag: string } = Event> {
         ),
       { bufferSize, strategy: "sliding" },
     )
-  }
-}
-
-/** An observer that throws is a fault of the program, but not of the connection: it surfaces in a tick of its own. */
-const tell = <E>(observer: Observer<E>, event: E): void => {
-  try {
-    observer(event)
-  } catch (error) {
-    setImmediate(() => {
-      throw error
-    })
   }
 }
 

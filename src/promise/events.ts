@@ -6,6 +6,7 @@ import { MessageType } from "../Codec.ts"
 import type { Event } from "../connection/Event.ts"
 import type { CloseInfo } from "../connection/Rpc.ts"
 import type { RPCError } from "../RPCError.ts"
+import { guarded } from "../Transport.ts"
 
 /** The events of an `RPCClient`, each with its arguments. */
 export interface RPCClientEvents {
@@ -175,12 +176,5 @@ const unexpectedResponse = (message: string): UnexpectedResponse | undefined => 
  * Emits. A listener that throws is a fault of the program and surfaces as one, but in a tick of its own: it must not tear
  * the connection that happened to tell it something.
  */
-export const emitSafely = (emitter: EventEmitter, name: string, args: ReadonlyArray<unknown>): void => {
-  try {
-    emitter.emit(name, ...args)
-  } catch (error) {
-    process.nextTick(() => {
-      throw error
-    })
-  }
-}
+export const emitSafely = (emitter: EventEmitter, name: string, args: ReadonlyArray<unknown>): void =>
+  guarded(() => emitter.emit(name, ...args))
