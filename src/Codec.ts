@@ -6,162 +6,101 @@
  * between frames and their JSON arrays, so that property tests can generate frames; it accepts exactly what
  * {@link decode} accepts.
  */
-import {
-  type Call,
-  type CallError,
-  type CallResult,
-  type CallResultError,
-  type Frame,
-  MessageType,
-  payloadFault,
-  type Send,
-} from "./Frame.ts"
-import {
-  type RPCError,
-  RPCFormatViolationError,
-  RPCFrameworkError,
-  RPCMessageTypeNotSupportedError,
-  type Spelling,
-  wireCode,
-  wireDescription,
-} from "./RPCError.ts"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import type * as Frames from "./Frame.ts"
+import { payloadFault } from "./Frame.ts"
 
-export { Call, CallError, CallResult, CallResultError, Frame, MessageType, maxDepth, Send } from "./Frame.ts"
+export { MessageType, maxDepth } from "./Frame.ts"
+export { decode, encode, type Fault, unreadableId } from "./Wire.ts"
 
-/** The message id of a CALLERROR that answers a frame whose own id could not be read. */
-export const unreadableId = "-1"
+const payloadCheck = Schema.makeFilter((value: Schema.Json) => payloadFault(value))
+const Payload = Schema.UndefinedOr(Schema.Json.check(payloadCheck))
+const Details = Schema.Record(Schema.String, Schema.Json).check(payloadCheck)
 
-/** What came instead of a frame. */
-export interface Fault {
-  readonly _tag: "Fault"
-  /** The id that could be read, or `"-1"`. */
-  readonly messageId: string
-  /** What is wrong; it never quotes the text. */
-  readonly error: RPCError
-  /** Whether the peer is told with a CALLERROR; answers and SENDs are never answered. */
-  readonly reply: boolean
-}
+const request = { messageId: Schema.String, action: Schema.String, payload: Payload }
+const failure = { messageId: Schema.String, code: Schema.String, description: Schema.String, details: Details }
 
-const fault = (messageId: unknown, error: RPCError, reply: boolean): Fault => ({
-  _tag: "Fault",
-  messageId: typeof messageId === "string" ? messageId : unreadableId,
-  error,
-  reply,
+/** {@link Frames.Call} */
+export type Call = Frames.Call
+export const Call = Schema.TaggedStruct("Call", request)
+
+/** {@link Frames.CallResult} */
+export type CallResult = Frames.CallResult
+export const CallResult = Schema.TaggedStruct("CallResult", { messageId: Schema.String, payload: Payload })
+
+/** {@link Frames.CallError} */
+export type CallError = Frames.CallError
+export const CallError = Schema.TaggedStruct("CallError", failure)
+
+/** {@link Frames.CallResultError} */
+export type CallResultError = Frames.CallResultError
+export const CallResultError = Schema.TaggedStruct("CallResultError", failure)
+
+/** {@link Frames.Send} */
+export type Send = Frames.Send
+export const Send = Schema.TaggedStruct("Send", request)
+
+/** {@link Frames.Frame} */
+export type Frame = Frames.Frame
+
+/** The JSON array of a frame; what stands behind the elements that count is ignored. */
+type Wire<Type extends number, Strings extends ReadonlyArray<string>> = readonly [Type, ...Strings, ...Array<unknown>]
+
+const two = [Schema.String, Schema.String] as const
+const wire = <const Type extends number, const Strings extends ReadonlyArray<typeof Schema.String>>(
+  type: Type,
+  strings: Strings,
+) => Schema.TupleWithRest(Schema.Tuple([Schema.Literal(type), ...strings]), [Schema.Unknown])
+
+const isObject = Schema.is(Schema.Record(Schema.String, Schema.Unknown))
+
+const requestWire = <const Tag extends "Call" | "Send", const Type extends 2 | 6>(_tag: Tag, type: Type) =>
+  SchemaTransformation.transform<
+    { _tag: Tag; messageId: string; action: string; payload: Schema.Json | undefined },
+    Wire<Type, [string, string]>
+  >({
+    decode: ([, messageId, action, payload]) => ({ _tag, messageId, action, payload: payload as Schema.Json }),
+    encode: (frame) => [type, frame.messageId, frame.action, frame.payload ?? {}],
+  })
+
+const resultWire = SchemaTransformation.transform<
+  { _tag: "CallResult"; messageId: string; payload: Schema.Json | undefined },
+  Wire<3, [string]>
+>({
+  decode: ([, messageId, payload]) => ({ _tag: "CallResult", messageId, payload: payload as Schema.Json }),
+  encode: (frame) => [3, frame.messageId, frame.payload ?? {}],
 })
 
-/**
- * Reads one text frame.
- *
- * Tolerated, because stations in the field send it: further elements at the end, a missing or `null` payload, a
- * description that is not a string, details that are not an object.
- *
- * @param extendedFrames whether the subprotocol knows types 5 and 6
- */
-export const decode = (text: string, extendedFrames: boolean): Frame | Fault => {
-  let message: unknown
-  try {
-    message = JSON.parse(text)
-  } catch {
-    return fault(undefined, new RPCFrameworkError("the message is not JSON"), true)
-  }
-  return fromArray(message, extendedFrames)
-}
+const failureWire = <const Tag extends "CallError" | "CallResultError", const Type extends 4 | 5>(
+  _tag: Tag,
+  type: Type,
+) =>
+  SchemaTransformation.transform<
+    {
+      _tag: Tag
+      messageId: string
+      code: string
+      description: string
+      details: { readonly [key: string]: Schema.Json }
+    },
+    Wire<Type, [string, string]>
+  >({
+    decode: ([, messageId, code, description, details]) => ({
+      _tag,
+      messageId,
+      code,
+      description: typeof description === "string" ? description : "",
+      details: (isObject(details) ? details : {}) as { readonly [key: string]: Schema.Json },
+    }),
+    encode: (frame) => [type, frame.messageId, frame.code, frame.description, frame.details],
+  })
 
-const fromArray = (message: unknown, extendedFrames: boolean): Frame | Fault => {
-  if (!Array.isArray(message)) {
-    return fault(undefined, new RPCFrameworkError("the message is not a JSON array"), true)
-  }
-  const [type, messageId] = message as ReadonlyArray<unknown>
-  if (typeof type !== "number") {
-    return fault(undefined, new RPCFrameworkError("the message type (element 0) is not a number"), true)
-  }
-  switch (type) {
-    case MessageType.Call:
-      return requestFrom("Call", message, true)
-    case MessageType.CallResult: {
-      const payload: unknown = message[2]
-      const wrong = typeof messageId !== "string" ? unreadableMessageId : payloadFault(payload)
-      if (wrong !== undefined) return fault(messageId, new RPCFormatViolationError(wrong), false)
-      return { _tag: "CallResult", messageId, payload } as CallResult
-    }
-    case MessageType.CallError:
-      return failureFrom("CallError", message)
-    case MessageType.CallResultError:
-      if (extendedFrames) return failureFrom("CallResultError", message)
-      break
-    case MessageType.Send:
-      if (extendedFrames) return requestFrom("Send", message, false)
-      break
-  }
-  return fault(messageId, new RPCMessageTypeNotSupportedError(`message type ${type} is not supported`), true)
-}
-
-const unreadableMessageId = "the message id (element 1) is not a string"
-
-const requestFrom = (_tag: "Call" | "Send", message: ReadonlyArray<unknown>, reply: boolean): Call | Send | Fault => {
-  const messageId = message[1]
-  const action = message[2]
-  const payload = message[3]
-  if (typeof messageId !== "string") return fault(undefined, new RPCFrameworkError(unreadableMessageId), reply)
-  if (typeof action !== "string") {
-    return fault(messageId, new RPCFrameworkError("the action (element 2) is not a string"), reply)
-  }
-  const wrong = payloadFault(payload)
-  if (wrong !== undefined) return fault(messageId, new RPCFormatViolationError(wrong), reply)
-  return { _tag, messageId, action, payload } as Call | Send
-}
-
-const failureFrom = (
-  _tag: "CallError" | "CallResultError",
-  message: ReadonlyArray<unknown>,
-): CallError | CallResultError | Fault => {
-  const [, messageId, code, description] = message
-  const details = typeof message[4] === "object" && message[4] !== null && !Array.isArray(message[4]) ? message[4] : {}
-  const wrong =
-    typeof messageId !== "string"
-      ? unreadableMessageId
-      : typeof code !== "string"
-        ? "the error code (element 2) is not a string"
-        : payloadFault(details)
-  if (wrong !== undefined) return fault(messageId, new RPCFormatViolationError(wrong), false)
-  return {
-    _tag,
-    messageId,
-    code,
-    description: typeof description === "string" ? description : "",
-    details,
-  } as CallError | CallResultError
-}
-
-/**
- * Writes one frame.
- *
- * @param spelling how the subprotocol writes the two error codes that have two spellings
- * @throws {TypeError} when a payload or the details cannot be written as JSON (a cycle, a BigInt, a throwing `toJSON`)
- */
-export const encode = (frame: Frame, spelling: Spelling): string => {
-  let text: string
-  try {
-    text = JSON.stringify(toArray(frame, spelling))
-  } catch (cause) {
-    throw cause instanceof TypeError ? cause : new TypeError("the payload cannot be written as JSON", { cause })
-  }
-  // The payload comes last: a function, a symbol, NaN, or a toJSON that gives nothing, has become null.
-  if (text.endsWith(",null]")) throw new TypeError("the payload has no JSON")
-  return text
-}
-
-const toArray = (frame: Frame, spelling: Spelling): ReadonlyArray<unknown> => {
-  switch (frame._tag) {
-    case "Call":
-    case "Send":
-      return [MessageType[frame._tag], frame.messageId, frame.action, frame.payload ?? {}]
-    case "CallResult":
-      return [MessageType.CallResult, frame.messageId, frame.payload ?? {}]
-    case "CallError":
-    case "CallResultError": {
-      const { messageId, code, description, details } = frame
-      return [MessageType[frame._tag], messageId, wireCode(code, spelling), wireDescription(description), details]
-    }
-  }
-}
+/** Frames and their JSON arrays. */
+export const Frame = Schema.Union([
+  wire(2, two).pipe(Schema.decodeTo(Call, requestWire("Call", 2))),
+  wire(3, [Schema.String]).pipe(Schema.decodeTo(CallResult, resultWire)),
+  wire(4, two).pipe(Schema.decodeTo(CallError, failureWire("CallError", 4))),
+  wire(5, two).pipe(Schema.decodeTo(CallResultError, failureWire("CallResultError", 5))),
+  wire(6, two).pipe(Schema.decodeTo(Send, requestWire("Send", 6))),
+])

@@ -86,7 +86,10 @@ export const make = <P extends Protocol.Protocol, const H extends HandlersOf<P>>
 }
 
 /** A handler for whatever no other handler answers; of one subprotocol, or of all. */
-export const wildcard = <R = never>(handler: AnyHandler<R>, protocol?: Protocol.Protocol): Handlers<never, R> => ({
+export const wildcard = <R = never>(
+  handler: AnyHandler<R>,
+  protocol?: { readonly name: string },
+): Handlers<never, R> => ({
   protocol: protocol?.name,
   find: () => undefined,
   wildcard: handler,
@@ -102,7 +105,7 @@ export const dynamic = <R = never>(find: Router<R>): Handlers<never, R> => ({
 /** The router of one subprotocol. The first of the given handlers that knows an action answers it; wildcards come last. */
 export const route = <R>(
   handlers: ReadonlyArray<Handlers<"station" | "csms", R>>,
-  protocol: Protocol.Protocol,
+  protocol: { readonly name: string },
 ): Router<R> => {
   const relevant = handlers.filter((some) => some.protocol === undefined || some.protocol === protocol.name)
   const wildcard = relevant.find((some) => some.wildcard !== undefined)?.wildcard

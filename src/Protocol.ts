@@ -10,20 +10,17 @@
  * ```
  */
 import type * as Action from "./Action.ts"
+import type { Dialect } from "./Dialect.ts"
 import type { Spelling } from "./RPCError.ts"
 import * as Validator from "./Validator.ts"
+import { fromSchema } from "./validator/fromSchema.ts"
+import type { Shape } from "./validator/Shape.ts"
 
 /** A subprotocol without its actions as properties. */
-export interface Protocol<out Name extends string = string, out Actions extends Action.Any = Action.Any> {
-  /** The subprotocol's name in `Sec-WebSocket-Protocol`, for instance `ocpp1.6`. */
+export interface Protocol<out Name extends string = string, out Actions extends Action.Any = Action.Any>
+  extends Dialect {
   readonly name: Name
-  /** The actions by name. */
   readonly actions: ReadonlyMap<string, Actions>
-  /** Whether frames of type 5 (CALLRESULTERROR) and 6 (SEND) exist. */
-  readonly extendedFrames: boolean
-  /** How the two codes with two spellings leave. */
-  readonly spelling: Spelling
-  /** Says whether a payload satisfies an action. */
   readonly validator: Validator.Validator
 }
 
@@ -66,8 +63,14 @@ export const make = <const Name extends string, const Actions extends ReadonlyAr
     actions: byName,
     extendedFrames,
     spelling: options.spelling ?? "2.x",
-    validator: options.validator ?? Validator.fromActions(name, byName),
+    validator: options.validator ?? Validator.fromShapes(name, (action, part) => shapeOf(byName.get(action), part)),
   }) as WithActions<Name, Actions[number]>
+}
+
+/** What the payload of an action has to look like; nothing for the response of a SEND, which has none. */
+export const shapeOf = (action: Action.Any | undefined, part: Validator.Part): Shape | undefined => {
+  const schema = part === "request" ? action?.request : action?.kind === "call" ? action.response : undefined
+  return schema === undefined ? undefined : fromSchema(schema)
 }
 
 /** The same subprotocol with further actions; an action whose name exists already takes its place. */

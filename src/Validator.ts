@@ -4,12 +4,11 @@
  * A validator gives the verdict on one payload: nothing when it is valid, otherwise the {@link RPCError} that says where
  * it fails, what was expected and what came, with the code that OCPP asks for. It never changes a value.
  */
-import type * as Schema from "effect/Schema"
-import type * as Action from "./Action.ts"
 import { type RPCError, RPCFormatViolationError, RPCProtocolError } from "./RPCError.ts"
 import { Search, toError } from "./validator/Fault.ts"
 import * as Guard from "./validator/Guard.ts"
 import * as Rule from "./validator/Rule.ts"
+import type { Shape } from "./validator/Shape.ts"
 
 /** Which payload of an action: of the CALL or SEND, or of the CALLRESULT. */
 export type Part = "request" | "response"
@@ -26,32 +25,30 @@ export interface Validator {
   readonly check: (action: string, part: Part, payload: unknown) => RPCError | undefined
 }
 
-/** A validator made of the Schemas of some actions. Each is compiled when its first payload arrives. */
-export const fromActions = (subprotocol: string, actions: ReadonlyMap<string, Action.Any>): Validator => {
-  const requests = new Map<string, Judge>()
-  const responses = new Map<string, Judge>()
-  const judgeOf = (name: string, part: Part): Judge | undefined => {
-    const judges = part === "request" ? requests : responses
-    const known = judges.get(name)
+/** A validator of payloads whose shapes are known. Each shape is compiled when its first payload arrives. */
+export const fromShapes = (
+  subprotocol: string,
+  shapeOf: (action: string, part: Part) => Shape | undefined,
+): Validator => {
+  const judges = { request: new Map<string, Judge>(), response: new Map<string, Judge>() }
+  const judgeOf = (action: string, part: Part): Judge | undefined => {
+    const known = judges[part].get(action)
     if (known !== undefined) return known
-    const schema = schemaOf(actions.get(name), part)
-    if (schema === undefined) return undefined
-    const judge = judgeBy(Rule.fromSchema(schema))
-    judges.set(name, judge)
+    const shape = shapeOf(action, part)
+    if (shape === undefined) return undefined
+    const judge = judgeBy(Rule.of(shape))
+    judges[part].set(action, judge)
     return judge
   }
   return {
     subprotocol,
-    check: (name, part, payload) => {
-      const judge = judgeOf(name, part)
-      if (judge === undefined) return new RPCProtocolError(`${subprotocol} has no schema for the ${part} of ${name}`)
+    check: (action, part, payload) => {
+      const judge = judgeOf(action, part)
+      if (judge === undefined) return new RPCProtocolError(`${subprotocol} has no schema for the ${part} of ${action}`)
       return judge(payload === null ? {} : payload)
     },
   }
 }
-
-const schemaOf = (action: Action.Any | undefined, part: Part): Schema.Constraint | undefined =>
-  part === "request" ? action?.request : action?.kind === "call" ? action.response : undefined
 
 type Judge = (payload: unknown) => RPCError | undefined
 

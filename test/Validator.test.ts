@@ -3,12 +3,14 @@ import { fileURLToPath } from "node:url"
 import * as Schema from "effect/Schema"
 import { afterEach, describe, expect, it, vi } from "vitest"
 import * as Action from "../src/Action.ts"
+import * as Protocol from "../src/Protocol.ts"
 import { isRPCError, maxDescriptionLength, type RPCError, RPCProtocolError } from "../src/RPCError.ts"
 import { Ocpp16 } from "../src/schemas/ocpp16.ts"
 import { Ocpp21 } from "../src/schemas/ocpp21.ts"
 import { Ocpp201 } from "../src/schemas/ocpp201.ts"
-import * as Validator from "../src/Validator.ts"
+import type * as Validator from "../src/Validator.ts"
 import type { Fault } from "../src/validator/Fault.ts"
+import { fromSchema } from "../src/validator/fromSchema.ts"
 import * as Guard from "../src/validator/Guard.ts"
 import * as Rule from "../src/validator/Rule.ts"
 import { generate, messages, mutations, randomFrom } from "./schemas/official.ts"
@@ -21,7 +23,7 @@ const faultsOf = (error: RPCError | undefined) => (error?.details.errors ?? []) 
 /** The verdict of a validator made of one Schema. */
 const judge = (request: Schema.Schema<unknown>) => {
   const action = Action.make("Test", { request, response: Schema.Struct({}) })
-  const validator = Validator.fromActions("test", new Map([["Test", action]]))
+  const { validator } = Protocol.make("test", [action])
   return (payload: unknown) => validator.check("Test", "request", payload)
 }
 
@@ -153,8 +155,9 @@ describe("check", () => {
     }
     vi.stubGlobal("Function", Forbidden)
     const random = randomFrom(1)
-    for (const protocol of [Ocpp16, Ocpp201, Ocpp21]) {
-      const interpreted = Validator.fromActions(protocol.name, protocol.actions)
+    const protocols: ReadonlyArray<Protocol.Protocol> = [Ocpp16, Ocpp201, Ocpp21]
+    for (const protocol of protocols) {
+      const interpreted = Protocol.extend(protocol, []).validator
       for (const { action, part, schema } of messages.filter(({ subprotocol }) => subprotocol === protocol.name)) {
         const payload = generate(schema, { random, values: "typical", optional: 1, lists: "one" })
         expect(interpreted.check(action, part, payload)).toBeUndefined()
@@ -194,7 +197,7 @@ describe("a guard", () => {
       const action = protocol?.actions.get(name)
       const own = part === "request" ? action?.request : action?.kind === "call" ? action.response : undefined
       if (own === undefined) throw new Error(`${subprotocol} has no ${part} of ${name}`)
-      const { guard } = Guard.compile(Rule.fromSchema(own))
+      const { guard } = Guard.compile(Rule.of(fromSchema(own)))
       for (const optional of [0, 0.5, 1]) {
         const payload = generate(schema, { random, values: "extreme", optional, lists: "any" })
         expect(guard(JSON.parse(JSON.stringify(payload))), `${subprotocol} ${name} ${part}`).toBe(true)

@@ -8,12 +8,13 @@ const src = new URL("../src", import.meta.url).pathname
 /** From the bottom to the top: a room imports from its own line or from those above it in this list. */
 const rooms: ReadonlyArray<RegExp> = [
   /^(RPCError|Transport|Frame|Action)$/,
-  /^(Codec|ConnectionError|ConnectError)$/,
+  /^(Wire|ConnectionError|ConnectError)$/,
   /^(Validator|validator\/.*|schemas\/payload)$/,
-  /^Protocol$/,
-  /^(schemas\/.*|Handlers)$/,
-  /^connection\/.*$/,
+  /^(Codec|Dialect)$/,
+  /^(Protocol|Handlers)$/,
+  /^(schemas\/.*|connection\/.*)$/,
   /^(Connection|Backoff|WebSocket|Handshake)$/,
+  /^(client|server)\/.*$/,
   /^(Client|Server|Security)$/,
   /^(testing|promise)\/.*$/,
   /^index$/,
@@ -47,22 +48,43 @@ describe("the rooms", () => {
     expect(wrong).toEqual([])
   })
 
-  it("leave `ws` to WebSocket, and `node:http` to Server and WebSocket", () => {
+  it("leave `ws` to WebSocket, and `node:http` to the server and WebSocket", () => {
     const users = (library: RegExp, withTypes: boolean) =>
       modules
         .filter(({ imports }) => imports.some(({ from, typeOnly }) => library.test(from) && (withTypes || !typeOnly)))
         .map(({ name }) => name)
     expect(users(/^ws$/, true)).toEqual(["WebSocket"])
-    expect(users(/^node:https?$/, false)).toEqual(["Server"])
+    expect(users(/^node:https?$/, false)).toEqual(["server/HttpServer", "server/Upgrade"])
   })
 
   it("keep the schemas away from sockets, and the core away from Node", () => {
     const reach = modules.filter(({ name }) =>
-      /^(schemas|validator|connection)\/|^(Codec|Connection|Protocol)$/.test(name),
+      /^(schemas|validator|connection)\/|^(Codec|Wire|Dialect|Connection|Protocol)$/.test(name),
     )
     expect(
       reach.flatMap(({ imports, name }) => imports.filter(({ from }) => /^(node:|ws$)/.test(from)).map(() => name)),
     ).toEqual([])
+  })
+
+  it("keep Schemas and Streams away from what the promise face loads", () => {
+    const byName = new Map(modules.map((module) => [module.name, module]))
+    const reached = new Set<string>()
+    const visit = (name: string) => {
+      // In the package this module holds only text.
+      if (reached.has(name) || name === "promise/messages") return
+      reached.add(name)
+      const { dir, imports } = byName.get(name) as (typeof modules)[number]
+      for (const { from, typeOnly } of imports) {
+        if (from.startsWith(".") && !typeOnly) visit(relative(src, join(dir, from)).replace(/\.ts$/, ""))
+      }
+    }
+    visit("promise/index")
+    const heavy = /^effect\/(Schema.*|Stream|Queue|PubSub)$/
+    const users = [...reached].filter((name) =>
+      byName.get(name)?.imports.some(({ from, typeOnly }) => heavy.test(from) && !typeOnly),
+    )
+    expect(reached.size).toBeGreaterThan(30)
+    expect(users).toEqual([])
   })
 
   it("import the parts of Effect that they use, not all of it", () => {

@@ -3,13 +3,11 @@
  *
  * Events are told synchronously, in the tick in which they happen. Nothing is built for an event that nobody observes.
  */
-import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
-import * as Stream from "effect/Stream"
-import type { Fault, Frame } from "../Codec.ts"
+import type { Frame } from "../Frame.ts"
 import type { RPCError } from "../RPCError.ts"
 import { guarded } from "../Transport.ts"
 import type { Part } from "../Validator.ts"
+import type { Fault } from "../Wire.ts"
 
 /** A frame that was received, or is being sent. */
 export interface FrameEvent {
@@ -86,6 +84,11 @@ export class Hub<E extends { readonly _tag: string } = Event> {
   /** What is being told, then what observers have caused meanwhile. */
   readonly #untold: Array<E> = []
 
+  /** Whether Close was told, and no Connecting since. */
+  get closed(): boolean {
+    return this.#closed
+  }
+
   /** Whether anybody listens to everything: what is frequent need not be built when nobody does. */
   get active(): boolean {
     return this.#observers.length > 0
@@ -116,28 +119,6 @@ export class Hub<E extends { readonly _tag: string } = Event> {
   /** Calls the observer for the events of the connection's life only, which are told whether or not anybody listens. */
   subscribeToLife(observer: Observer<E>): void {
     this.#lifeObservers = [...this.#lifeObservers, observer]
-  }
-
-  /**
-   * What `select` makes of the events from now on, until Close. A reader that falls behind loses the oldest of
-   * `bufferSize` events; it never slows the connection down.
-   */
-  stream<A>(select: (event: E) => A | undefined, bufferSize = 1024): Stream.Stream<A> {
-    return Stream.callback<A>(
-      (queue) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            if (this.#closed) Queue.endUnsafe(queue)
-            return this.subscribe((event) => {
-              const selected = select(event)
-              if (selected !== undefined) Queue.offerUnsafe(queue, selected)
-              if (event._tag === "Close") Queue.endUnsafe(queue)
-            })
-          }),
-          (unsubscribe) => Effect.sync(unsubscribe),
-        ),
-      { bufferSize, strategy: "sliding" },
-    )
   }
 }
 

@@ -1,18 +1,21 @@
 /**
- * The peer's calls: one fiber each, so many at a time, and a bounded queue behind them.
+ * The peer's calls: a handler each, so many at a time, and a bounded queue behind them.
  *
  * A call that arrives while its id is being handled is refused and leaves the first one alone. A handler that takes
  * too long is interrupted. When the connection is lost all of them are, and nothing is answered.
+ *
+ * A handler that has its answer at once costs no fiber and no entry: its Effect is an Exit already. What is kept of the others is
+ * made when the first of them suspends.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type { Call, Send } from "../Codec.ts"
+import type { Call, Send } from "../Frame.ts"
 import type { AnyHandler } from "../Handlers.ts"
 import { type RPCError, RPCFrameworkError, RPCGenericError } from "../RPCError.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
-import type { Settings } from "./Settings.ts"
+import type { Configured } from "./Settings.ts"
 
 /** What the connection does for its inbound calls. */
 export interface Owner {
@@ -20,12 +23,14 @@ export interface Owner {
   readonly conclude: (call: Call | Send, exit: Exit.Exit<unknown, unknown>) => void
   /** The handler of a call takes too long; it is being interrupted. */
   readonly timedOut: (call: Call | Send) => void
+  /** What handlers are given. */
+  readonly handlerContext: () => Context.Context<never>
 }
 
 interface Running {
   readonly call: Call | Send
   readonly deadline: number
-  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  readonly fiber: Fiber.Fiber<unknown, unknown>
   timedOut: boolean
 }
 
@@ -34,45 +39,44 @@ interface Waiting {
   readonly handler: AnyHandler<never>
 }
 
-export class Inbound {
-  readonly #settings: Settings
+export class Inbound implements Alarm {
+  at = Number.POSITIVE_INFINITY
+  readonly #configured: Configured
   readonly #alarms: Alarms
   readonly #owner: Owner
-  readonly #context: () => Context.Context<never>
-  readonly #alarm: Alarm = { at: Number.POSITIVE_INFINITY, ring: (now) => this.#expire(now) }
-  readonly #running = new Map<string, Running>()
-  readonly #waiting = new Map<string, Waiting>()
+  /** Handlers that have suspended, by message id. */
+  #running: Map<string, Running> | undefined
+  #waiting: Map<string, Waiting> | undefined
   #runFork: (<A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>) | undefined
+  /** Handlers that have not suspended yet: one, or more when a handler's own doing starts others. */
+  #starting = 0
   #pumping = false
   #stopped = false
   #onIdle: (() => void) | undefined
 
-  constructor(settings: Settings, alarms: Alarms, context: () => Context.Context<never>, owner: Owner) {
-    this.#settings = settings
+  constructor(configured: Configured, alarms: Alarms, owner: Owner) {
+    this.#configured = configured
     this.#alarms = alarms
-    this.#context = context
     this.#owner = owner
   }
 
-  #fork(effect: Effect.Effect<unknown, unknown>): Fiber.Fiber<unknown, unknown> {
-    this.#runFork ??= Effect.runForkWith(this.#context())
-    return this.#runFork(effect)
+  get #occupied(): number {
+    return this.#starting + (this.#running?.size ?? 0)
   }
 
   /** Calls that are being handled or wait for it. */
   get size(): number {
-    return this.#running.size + this.#waiting.size
+    return this.#occupied + (this.#waiting?.size ?? 0)
   }
 
   /** Why a call cannot be taken now, if so. */
   refusal(call: Call | Send): RPCError | undefined {
-    if (this.#running.has(call.messageId) || this.#waiting.has(call.messageId)) {
+    if (this.#running === undefined) return undefined
+    if (this.#running.has(call.messageId) || this.#waiting?.has(call.messageId)) {
       return new RPCFrameworkError("a call with this message id is being handled")
     }
-    if (
-      this.#running.size >= this.#settings.handlerConcurrency &&
-      this.#waiting.size >= this.#settings.maxQueuedHandlers
-    ) {
+    const { handlerConcurrency, maxQueuedHandlers } = this.#configured.settings
+    if (this.#occupied >= handlerConcurrency && (this.#waiting?.size ?? 0) >= maxQueuedHandlers) {
       return new RPCGenericError(`${this.size} calls are being handled`)
     }
     return undefined
@@ -80,51 +84,69 @@ export class Inbound {
 
   /** Handles a call, now or when its turn comes. */
   handle(call: Call | Send, handler: AnyHandler<never>): void {
-    if (this.#running.size < this.#settings.handlerConcurrency) this.#run(call, handler)
-    else this.#waiting.set(call.messageId, { call, handler })
+    if (this.#occupied < this.#configured.settings.handlerConcurrency) return this.#run(call, handler)
+    this.#waiting ??= new Map()
+    this.#waiting.set(call.messageId, { call, handler })
   }
 
   #run(call: Call | Send, handler: AnyHandler<never>): void {
     if (this.#stopped) return
-    const running: Running = {
-      call,
-      deadline: this.#alarms.now() + this.#settings.handlerTimeout,
-      fiber: undefined,
-      timedOut: false,
+    this.#starting++
+    let effect: Effect.Effect<unknown, unknown>
+    try {
+      effect = handler(call.payload, call)
+    } catch (defect) {
+      effect = Exit.die(defect)
     }
-    this.#running.set(call.messageId, running)
-    const fiber = this.#fork(Effect.suspend(() => handler(call.payload, call)))
+    if (Exit.isExit(effect)) {
+      this.#starting--
+      return this.#finish(call, effect)
+    }
+    this.#runFork ??= Effect.runForkWith(this.#owner.handlerContext())
+    const fiber = this.#runFork(effect)
+    this.#starting--
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return this.#finish(running, exit)
-    running.fiber = fiber
-    fiber.addObserver((late) => this.#finish(running, late))
-    // It may have closed its own connection before it suspended.
-    if (this.#stopped) fiber.interruptUnsafe()
-    else this.#alarms.wakeBy(this.#alarm, running.deadline)
+    if (exit !== undefined) return this.#finish(call, exit)
+    this.#follow(call, fiber)
   }
 
-  #finish(running: Running, exit: Exit.Exit<unknown, unknown>): void {
-    const { call, timedOut } = running
-    this.#running.delete(call.messageId)
-    if (!this.#stopped && !timedOut) this.#owner.conclude(call, exit)
-    if (!this.#pumping) this.pump()
-    if (this.size === 0) this.#onIdle?.()
+  /** A handler has suspended. */
+  #follow(call: Call | Send, fiber: Fiber.Fiber<unknown, unknown>): void {
+    const deadline = this.#alarms.now() + this.#configured.settings.handlerTimeout
+    const running: Running = { call, deadline, fiber, timedOut: false }
+    this.#running ??= new Map()
+    this.#running.set(call.messageId, running)
+    fiber.addObserver((exit) => {
+      this.#running?.delete(call.messageId)
+      this.#finish(call, running.timedOut ? undefined : exit)
+    })
+    // It may have closed its own connection before it suspended.
+    if (this.#stopped) fiber.interruptUnsafe()
+    else this.#alarms.wakeBy(this, deadline)
+  }
+
+  /** A handler has ended; without `exit` it was answered for before. */
+  #finish(call: Call | Send, exit: Exit.Exit<unknown, unknown> | undefined): void {
+    if (!this.#stopped && exit !== undefined) this.#owner.conclude(call, exit)
+    if (this.#waiting !== undefined && !this.#pumping) this.pump()
+    if (this.#onIdle !== undefined && this.size === 0) this.#onIdle()
   }
 
   /** Starts the handlers whose turn has come. Those that end at once come back here through `#finish`. */
   pump(): void {
+    if (this.#waiting === undefined) return
     this.#pumping = true
     for (const [id, next] of this.#waiting) {
-      if (this.#running.size >= this.#settings.handlerConcurrency) break
+      if (this.#occupied >= this.#configured.settings.handlerConcurrency) break
       this.#waiting.delete(id)
       this.#run(next.call, next.handler)
     }
     this.#pumping = false
   }
 
-  #expire(now: number): number {
+  ring(now: number): number {
     let next = Number.POSITIVE_INFINITY
-    for (const running of this.#running.values()) {
+    for (const running of this.#running?.values() ?? []) {
       if (running.deadline > now) {
         next = Math.min(next, running.deadline)
         continue
@@ -132,7 +154,7 @@ export class Inbound {
       if (running.timedOut) continue
       running.timedOut = true
       this.#owner.timedOut(running.call)
-      running.fiber?.interruptUnsafe()
+      running.fiber.interruptUnsafe()
     }
     return next
   }
@@ -146,12 +168,11 @@ export class Inbound {
   /** Interrupts every handler; none of them is answered. Succeeds when all have ended. */
   stop(): Effect.Effect<void> {
     this.#stopped = true
-    this.#waiting.clear()
-    this.#alarms.clear(this.#alarm)
-    for (const { fiber } of [...this.#running.values()]) fiber?.interruptUnsafe()
-    return Effect.suspend(() => {
-      const fibers = Array.from(this.#running.values(), ({ fiber }) => fiber).filter((fiber) => fiber !== undefined)
-      return Effect.asVoid(Fiber.awaitAll(fibers))
-    })
+    this.#waiting?.clear()
+    this.#alarms.clear(this)
+    if (this.#running === undefined) return Effect.void
+    const fibers = Array.from(this.#running.values(), ({ fiber }) => fiber)
+    for (const fiber of fibers) fiber.interruptUnsafe()
+    return Effect.asVoid(Fiber.awaitAll(fibers))
   }
 }

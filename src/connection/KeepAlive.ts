@@ -5,7 +5,7 @@
  * pings, any message of the peer is as good as a pong.
  */
 import type { Alarm, Alarms } from "./Alarms.ts"
-import type { Settings } from "./Settings.ts"
+import type { Configured } from "./Settings.ts"
 
 /** What the connection does for its pings. */
 export interface Owner {
@@ -16,17 +16,17 @@ export interface Owner {
 /** How late a ping may be before we suspect that this process was held up, and the pong waits in the socket, unread. */
 const lateness = 100
 
-export class KeepAlive {
-  readonly #settings: Settings
+export class KeepAlive implements Alarm {
+  at = Number.POSITIVE_INFINITY
+  readonly #configured: Configured
   readonly #alarms: Alarms
   readonly #owner: Owner
-  readonly #alarm: Alarm = { at: Number.POSITIVE_INFINITY, ring: (now) => this.#beat(now) }
   #pingedAt: number | undefined
   #heardAt = Number.NEGATIVE_INFINITY
   #due = 0
 
-  constructor(settings: Settings, alarms: Alarms, owner: Owner) {
-    this.#settings = settings
+  constructor(configured: Configured, alarms: Alarms, owner: Owner) {
+    this.#configured = configured
     this.#alarms = alarms
     this.#owner = owner
     this.start()
@@ -36,12 +36,12 @@ export class KeepAlive {
   start(): void {
     this.stop()
     this.#pingedAt = undefined
-    this.#alarms.wakeBy(this.#alarm, this.#next(this.#alarms.now() + this.#settings.pingInterval))
+    this.#alarms.wakeBy(this, this.#next(this.#alarms.now() + this.#configured.settings.pingInterval))
   }
 
   /** The peer sent something. */
   heard(): void {
-    if (!this.#settings.deferPingsOnActivity) return
+    if (!this.#configured.settings.deferPingsOnActivity) return
     this.#heardAt = this.#alarms.now()
     this.#pingedAt = undefined
   }
@@ -55,11 +55,11 @@ export class KeepAlive {
   }
 
   stop(): void {
-    this.#alarms.clear(this.#alarm)
+    this.#alarms.clear(this)
   }
 
-  #beat(now: number): number {
-    const { pingInterval: interval } = this.#settings
+  ring(now: number): number {
+    const { pingInterval: interval } = this.#configured.settings
     const heardUntil = this.#heardAt + interval
     if (heardUntil > now) return this.#next(heardUntil)
     if (this.#pingedAt === undefined) {

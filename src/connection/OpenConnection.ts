@@ -6,70 +6,53 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { DisconnectedError } from "../ConnectionError.ts"
+import type { Dialect } from "../Dialect.ts"
 import type { Router } from "../Handlers.ts"
-import type * as Protocol from "../Protocol.ts"
 import type { Transport } from "../Transport.ts"
 import type { Alarms } from "./Alarms.ts"
 import { type Peer, PeerBase, type Side, State } from "./Peer.ts"
-import { type CloseInfo, type CloseOptions, Rpc } from "./Rpc.ts"
+import { type CloseInfo, type CloseOptions, type Owner, Rpc } from "./Rpc.ts"
 import type { Options, Settings } from "./Settings.ts"
 
 /** What an {@link OpenConnection} is made of. */
 export interface Parts {
   readonly identity: string
   readonly transport: Transport
-  readonly protocol: Protocol.Protocol
+  readonly dialect: Dialect
+  readonly router: Router
   readonly options: Options
   readonly settings: Settings
-  readonly router: Router
-  /** What the handlers are given; made when the first of them runs. */
-  readonly context: () => Context.Context<never>
   readonly alarms: Alarms
-  /** Called once, when it has closed. */
-  readonly onClose?: (info: CloseInfo) => void
 }
 
 /** A connection that is open when it is made, and closed for good when its transport closes. */
-export class OpenConnection<in out Self extends Side> extends PeerBase<Self> implements Peer<Self> {
+export abstract class OpenConnection<in out Self extends Side> extends PeerBase<Self> implements Peer<Self>, Owner {
   readonly identity: string
   readonly protocol: string
   protected override readonly rpc: Rpc
   readonly #closed = Deferred.makeUnsafe<CloseInfo>()
-  #state: State = State.OPEN
 
-  constructor(parts: Parts) {
-    const { alarms, context, options, protocol, router, settings, transport } = parts
-    super(options, settings, alarms)
-    this.identity = parts.identity
-    this.protocol = protocol.name
-    this.rpc = new Rpc({
-      transport,
-      protocol,
-      settings,
-      router,
-      context,
-      alarms,
-      hub: this.hub,
-      outbound: this.outbound,
-      onFatal: (info) => this.startClose(info),
-      onEnding: (info) => this.startClose(info),
-      onClose: (info) => this.#onClose(info, parts.onClose),
-    })
+  constructor({ alarms, dialect, identity, options, router, settings, transport }: Parts) {
+    super(options, settings, alarms, State.OPEN)
+    this.identity = identity
+    this.protocol = dialect.name
+    this.rpc = new Rpc(this, transport, dialect, router)
   }
 
-  get state(): State {
-    return this.#state
-  }
+  abstract handlerContext(): Context.Context<never>
+
+  /** Called once, when it has closed. */
+  protected abstract onClosed(info: CloseInfo): void
 
   /** Starts reading. */
   start(): void {
-    if (this.#state === State.OPEN) this.hub.emit({ _tag: "Open", protocol: this.protocol })
+    if (this.state === State.OPEN) this.hub.emit({ _tag: "Open", protocol: this.protocol })
     this.rpc.start()
   }
 
   sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
     return Effect.suspend(() => {
-      if (this.#state === State.CLOSED) return DisconnectedError.of(1006, "closed", false)
+      if (this.state === State.CLOSED) return DisconnectedError.of(1006, "closed", false)
       return Effect.sync(() => this.rpc.sendRaw(message))
     })
   }
@@ -86,12 +69,11 @@ export class OpenConnection<in out Self extends Side> extends PeerBase<Self> imp
   }
 
   startClose(options: CloseOptions): void {
-    if (this.#state === State.OPEN) {
-      this.#state = State.CLOSING
-      this.hub.emit({ _tag: "Closing" })
-    }
+    if (this.state === State.OPEN) this.become(State.CLOSING, { _tag: "Closing" })
     this.rpc.close(options)
-    if (options.awaitPending !== true) this.outbound.close(options.code ?? 1000, options.reason ?? "")()
+    if (options.awaitPending !== true) {
+      this.outbound.close({ code: options.code ?? 1000, reason: options.reason ?? "" })()
+    }
   }
 
   /** The handlers that were interrupted when it closed have ended. */
@@ -99,13 +81,20 @@ export class OpenConnection<in out Self extends Side> extends PeerBase<Self> imp
     return this.rpc.ended
   }
 
-  #onClose(info: CloseInfo, tellOwner: Parts["onClose"]): void {
+  onFatal(info: CloseInfo): void {
+    this.startClose(info)
+  }
+
+  onEnding(info: CloseInfo): void {
+    this.startClose(info)
+  }
+
+  onGone(info: CloseInfo): void {
     this.hub.emit({ _tag: "Disconnect", ...info })
-    if (this.#state === State.OPEN) this.hub.emit({ _tag: "Closing" })
-    this.#state = State.CLOSED
-    const fail = this.outbound.close(info.code, info.reason)
-    this.hub.emit({ _tag: "Close", ...info })
-    tellOwner?.(info)
+    if (this.state === State.OPEN) this.hub.emit({ _tag: "Closing" })
+    const fail = this.outbound.close(info)
+    this.become(State.CLOSED, { _tag: "Close", ...info })
+    this.onClosed(info)
     Deferred.doneUnsafe(this.#closed, Exit.succeed(info))
     fail()
   }

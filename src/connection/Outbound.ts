@@ -14,7 +14,9 @@ import type * as Action from "../Action.ts"
 import { CallQueueFullError, DisconnectedError, TimeoutError } from "../ConnectionError.ts"
 import type { RPCError } from "../RPCError.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
-import type { Settings } from "./Settings.ts"
+import * as messageIds from "./messageIds.ts"
+import type { CloseInfo } from "./Rpc.ts"
+import type { Configured } from "./Settings.ts"
 
 /** Everything that a call can fail with. */
 export type CallFailure = RPCError | TimeoutError | DisconnectedError | CallQueueFullError
@@ -26,18 +28,39 @@ export interface Request {
   /** The action as a value, when the caller has one: the subprotocol must have this very action. */
   readonly declaration: Action.Any | undefined
   readonly payload: unknown
-  /** How long the call may take, in milliseconds. */
-  readonly timeout: number
+  /** How long the call may take, in milliseconds; `undefined` for as long as the settings say when it is made. */
+  readonly timeout: number | undefined
   /** Whether an answer is waited for; otherwise the call ends as soon as it is sent. */
   readonly answered: boolean
 }
 
+/** How a call ends. */
+export type Resume = (exit: Exit.Exit<unknown, CallFailure>) => void
+
 /** A call that has not ended. */
-export interface Pending extends Request {
-  readonly messageId: string
+export class Pending {
+  readonly messageId = messageIds.next()
+  readonly request: Request
+  /** How long it may take, in milliseconds. */
+  readonly timeout: number
   /** When it times out, on the clock of the alarms. */
   readonly deadline: number
-  readonly resume: (exit: Effect.Effect<unknown, CallFailure>) => void
+  readonly resume: Resume
+
+  constructor(request: Request, timeout: number, now: number, resume: Resume) {
+    this.request = request
+    this.timeout = timeout
+    this.deadline = now + timeout
+    this.resume = resume
+  }
+
+  get action(): string {
+    return this.request.action
+  }
+
+  get payload(): unknown {
+    return this.request.payload
+  }
 }
 
 /** What a connection does for the calls that it carries. */
@@ -50,137 +73,171 @@ export interface Carrier {
   readonly transmit: (call: Pending, message: string) => void
 }
 
-export class Outbound {
-  readonly #settings: Settings
+export class Outbound implements Alarm {
+  at = Number.POSITIVE_INFINITY
+  readonly #configured: Configured
   readonly #alarms: Alarms
-  readonly #alarm: Alarm = { at: Number.POSITIVE_INFINITY, ring: (now) => this.#expire(now) }
-  readonly #pending = new Map<string, Pending>()
-  /** Calls in order of arrival, with their text once it is known. */
-  readonly #waiting = new Map<Pending, string | undefined>()
+  /** By message id. */
+  #pending: Map<string, Pending> | undefined
+  /** In order of arrival, with their text once it is known. */
+  #waiting: Map<Pending, string | undefined> | undefined
   #carrier: Carrier | undefined
-  #refusal: DisconnectedError | undefined
+  /** Why new calls fail, when they do. */
+  #refusal: CloseInfo | undefined
   #onIdle: (() => void) | undefined
 
-  constructor(settings: Settings, alarms: Alarms) {
-    this.#settings = settings
+  constructor(configured: Configured, alarms: Alarms) {
+    this.#configured = configured
     this.#alarms = alarms
+  }
+
+  get #pendingCount(): number {
+    return this.#pending?.size ?? 0
+  }
+
+  get #waitingCount(): number {
+    return this.#waiting?.size ?? 0
   }
 
   /** Calls without an end: waiting and pending. */
   get size(): number {
-    return this.#waiting.size + this.#pending.size
+    return this.#waitingCount + this.#pendingCount
   }
 
   /** Calls the peer. Interrupting the Effect takes the call back at whatever stage it is. */
   call(request: Request): Effect.Effect<unknown, CallFailure> {
     return Effect.callback((resume) => {
-      const deadline = this.#alarms.now() + request.timeout
-      const call: Pending = { ...request, messageId: crypto.randomUUID(), deadline, resume }
-      this.#enter(call)
-      return Effect.sync(() => {
-        this.#remove(call)
-      })
+      const call = this.callUnsafe(request, resume)
+      return Effect.sync(() => this.cancel(call))
     })
   }
 
+  /** Calls the peer; `resume` learns how it ends, maybe before this returns. */
+  callUnsafe(request: Request, resume: Resume): Pending {
+    const timeout = request.timeout ?? this.#configured.settings.callTimeout
+    const call = new Pending(request, timeout, this.#alarms.now(), resume)
+    this.#enter(call)
+    return call
+  }
+
+  /** Whether a call waits for its turn or its answer. */
+  has(call: Pending): boolean {
+    return this.#pending?.get(call.messageId) === call || this.#waiting?.has(call) === true
+  }
+
+  /** Takes a call back; nobody learns how it ends. */
+  cancel(call: Pending): void {
+    this.#remove(call)
+  }
+
   #enter(call: Pending): void {
-    if (this.#refusal !== undefined) return call.resume(Effect.fail(this.#refusal))
+    if (this.#refusal !== undefined) return call.resume(disconnected(this.#refusal, false))
     const carrier = this.#carrier
     const message = carrier?.prepare(call)
-    if (typeof message === "object") return call.resume(Effect.fail(message))
+    if (typeof message === "object") return call.resume(Exit.fail(message))
     const isReady = carrier?.ready() === true
     // That may have ended the connection.
-    if (this.#refusal !== undefined) return call.resume(Effect.fail(this.#refusal))
-    if (carrier !== undefined && isReady && message !== undefined && (call.kind === "Send" || this.#mayTransmit)) {
+    if (this.#refusal !== undefined) return call.resume(disconnected(this.#refusal, false))
+    const { answered, action, kind } = call.request
+    if (carrier !== undefined && isReady && message !== undefined && (kind === "Send" || this.#mayTransmit)) {
       this.#transmit(carrier, call, message)
-      if (!call.answered) return
-    } else if (this.#waiting.size >= this.#settings.maxQueuedCalls) {
-      return call.resume(Effect.fail(CallQueueFullError.of(call.action, this.#settings.maxQueuedCalls)))
+      if (!answered) return
     } else {
+      const { maxQueuedCalls } = this.#configured.settings
+      if (this.#waitingCount >= maxQueuedCalls) {
+        return call.resume(Exit.fail(CallQueueFullError.of(action, maxQueuedCalls)))
+      }
+      this.#waiting ??= new Map()
       this.#waiting.set(call, message)
     }
-    this.#alarms.wakeBy(this.#alarm, call.deadline)
+    this.#alarms.wakeBy(this, call.deadline)
   }
 
   get #mayTransmit(): boolean {
-    return this.#waiting.size === 0 && this.#pending.size < this.#settings.callConcurrency
+    return this.#waitingCount === 0 && this.#pendingCount < this.#configured.settings.callConcurrency
   }
 
   #transmit(carrier: Carrier, call: Pending, message: string): void {
-    if (call.answered) this.#pending.set(call.messageId, call)
+    if (call.request.answered) {
+      this.#pending ??= new Map()
+      this.#pending.set(call.messageId, call)
+    }
     carrier.transmit(call, message)
-    if (!call.answered) call.resume(Exit.void)
+    if (!call.request.answered) call.resume(Exit.void)
   }
 
   /** Sends what may be sent now, in order of arrival. */
   pump(): void {
-    for (const [call, prepared] of this.#waiting) {
-      const carrier = this.#carrier
-      if (carrier === undefined || this.#pending.size >= this.#settings.callConcurrency || !carrier.ready()) break
-      this.#waiting.delete(call)
-      this.#transmitWaiting(carrier, call, prepared)
+    if (this.#waiting !== undefined) {
+      for (const [call, prepared] of this.#waiting) {
+        const carrier = this.#carrier
+        const isFull = this.#pendingCount >= this.#configured.settings.callConcurrency
+        if (carrier === undefined || isFull || !carrier.ready()) break
+        this.#waiting.delete(call)
+        this.#transmitWaiting(carrier, call, prepared)
+      }
     }
-    if (this.size === 0) this.#onIdle?.()
+    if (this.#onIdle !== undefined && this.size === 0) this.#onIdle()
   }
 
   #transmitWaiting(carrier: Carrier, call: Pending, prepared: string | undefined): void {
     const message = prepared ?? carrier.prepare(call)
-    if (typeof message === "object") call.resume(Effect.fail(message))
+    if (typeof message === "object") call.resume(Exit.fail(message))
     else this.#transmit(carrier, call, message)
   }
 
   /** The call that waits for an answer under this message id. */
   find(messageId: string): Pending | undefined {
-    return this.#pending.get(messageId)
+    return this.#pending?.get(messageId)
   }
 
   /** Ends a call. The next one is on its way before the caller goes on. */
-  settle(call: Pending, exit: Effect.Effect<unknown, CallFailure>): void {
+  settle(call: Pending, exit: Exit.Exit<unknown, CallFailure>): void {
     if (this.#remove(call)) call.resume(exit)
   }
 
   #remove(call: Pending): boolean {
-    const existed = this.#pending.delete(call.messageId) || this.#waiting.delete(call)
+    const existed = this.#pending?.delete(call.messageId) === true || this.#waiting?.delete(call) === true
     if (existed) this.pump()
     return existed
   }
 
-  #expire(now: number): number {
-    for (const [calls, sent] of [
-      [this.#waiting.keys(), false],
-      [this.#pending.values(), true],
-    ] as const) {
-      for (const call of calls) {
-        if (call.deadline > now) continue
-        this.settle(call, Effect.fail(TimeoutError.of(call.action, call.messageId, call.timeout, sent)))
-      }
-    }
+  ring(now: number): number {
+    this.#expire(this.#waiting?.keys(), now, false)
+    this.#expire(this.#pending?.values(), now, true)
     let next = Number.POSITIVE_INFINITY
-    for (const call of this.#pending.values()) next = Math.min(next, call.deadline)
-    for (const call of this.#waiting.keys()) next = Math.min(next, call.deadline)
+    for (const call of this.#pending?.values() ?? []) next = Math.min(next, call.deadline)
+    for (const call of this.#waiting?.keys() ?? []) next = Math.min(next, call.deadline)
     return next
+  }
+
+  #expire(calls: Iterable<Pending> | undefined, now: number, sent: boolean): void {
+    for (const call of calls ?? []) {
+      if (call.deadline > now) continue
+      this.settle(call, Exit.fail(TimeoutError.of(call.action, call.messageId, call.timeout, sent)))
+    }
   }
 
   /** From now on calls travel by this connection; first those that wait. */
   attach(carrier: Carrier): void {
     this.#carrier = carrier
-    for (const [call, prepared] of this.#waiting) {
-      if (call.kind !== "Send" || !carrier.ready()) continue
-      this.#waiting.delete(call)
+    for (const [call, prepared] of this.#waiting ?? []) {
+      if (call.request.kind !== "Send" || !carrier.ready()) continue
+      this.#waiting?.delete(call)
       this.#transmitWaiting(carrier, call, prepared)
     }
     this.pump()
   }
 
   /** The connection is lost: what was sent gets no answer, what was not waits for the next connection. */
-  detach(code: number, reason: string): void {
+  detach(info: CloseInfo): void {
     this.#carrier = undefined
-    this.#failAll([...this.#pending.values()], DisconnectedError.of(code, reason, true))
+    for (const call of [...(this.#pending?.values() ?? [])]) this.settle(call, disconnected(info, true))
   }
 
   /** New calls are refused; `onIdle` is called once those that exist have ended. */
-  drain(code: number, reason: string, onIdle: () => void): void {
-    this.#refusal = DisconnectedError.of(code, reason, false)
+  drain(info: CloseInfo, onIdle: () => void): void {
+    this.#refusal = info
     this.#onIdle = onIdle
     if (this.size === 0) onIdle()
   }
@@ -192,22 +249,19 @@ export class Outbound {
   }
 
   /** New calls fail, and those that exist when the result is called: their callers may connect again at once. */
-  close(code: number, reason: string): () => void {
-    const refusal = DisconnectedError.of(code, reason, false)
-    const sent = [...this.#pending.values()]
-    const unsent = [...this.#waiting.keys()]
-    this.#refusal = refusal
+  close(info: CloseInfo): () => void {
+    const sent = [...(this.#pending?.values() ?? [])]
+    const unsent = [...(this.#waiting?.keys() ?? [])]
+    this.#refusal = info
     this.#carrier = undefined
-    this.#pending.clear()
-    this.#waiting.clear()
-    this.#alarms.clear(this.#alarm)
+    this.#pending?.clear()
+    this.#waiting?.clear()
+    this.#alarms.clear(this)
     return () => {
-      for (const call of sent) call.resume(Effect.fail(DisconnectedError.of(code, reason, true)))
-      for (const call of unsent) call.resume(Effect.fail(refusal))
+      for (const call of sent) call.resume(disconnected(info, true))
+      for (const call of unsent) call.resume(disconnected(info, false))
     }
   }
-
-  #failAll(calls: ReadonlyArray<Pending>, error: DisconnectedError): void {
-    for (const call of calls) this.settle(call, Effect.fail(error))
-  }
 }
+
+const disconnected = ({ code, reason }: CloseInfo, sent: boolean) => Exit.fail(DisconnectedError.of(code, reason, sent))

@@ -5,14 +5,13 @@
 
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Stream from "effect/Stream"
 import type * as Action from "../Action.ts"
 import type { DisconnectedError } from "../ConnectionError.ts"
 import type { Alarms } from "./Alarms.ts"
-import { type Event, type FrameEvent, Hub, type Observer } from "./Event.ts"
-import { type CallFailure, Outbound } from "./Outbound.ts"
+import { type Event, Hub, type Observer } from "./Event.ts"
+import { type CallFailure, Outbound, type Request } from "./Outbound.ts"
 import type { CloseInfo, CloseOptions, Rpc } from "./Rpc.ts"
-import { millis, type Options, type Settings, settings } from "./Settings.ts"
+import { type Configured, millis, type Options, type Settings, settings } from "./Settings.ts"
 
 /** The states of a connection, numbered as a WebSocket's are. */
 export const State = { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 } as const
@@ -61,10 +60,6 @@ export interface Peer<in out Self extends Side> {
     ): Effect.Effect<void, CallFailure>
   }
 
-  /** Every frame from now on, in both directions, until the connection closes. A slow reader loses the oldest. */
-  readonly frames: Stream.Stream<FrameEvent>
-  /** Everything that happens from now on, until the connection closes. A slow reader loses the oldest. */
-  readonly events: Stream.Stream<Event>
   /** Calls the observer for every event, in the tick in which it happens, until the returned function is called. */
   readonly subscribe: (observer: Observer) => () => void
 
@@ -94,26 +89,41 @@ export interface Peer<in out Self extends Side> {
   readonly closed: Effect.Effect<CloseInfo>
 }
 
-/** The part of a peer that does not depend on who opened the connection. */
-export abstract class PeerBase<in out Self extends Side> {
-  protected readonly hub: Hub
-  protected readonly outbound: Outbound
-  protected readonly settings: Settings
+/** What a state is told by. */
+type Life = Extract<Event, { readonly _tag: "Connecting" | "Open" | "Disconnect" | "Closing" | "Close" }>
 
+/** The part of a peer that does not depend on who opened the connection. */
+export abstract class PeerBase<in out Self extends Side> implements Configured {
+  readonly hub = new Hub()
+  readonly outbound: Outbound
+  readonly alarms: Alarms
+  settings: Settings
   /** The connection that is open, or was the last. */
   protected rpc: Rpc | undefined
   #options: Options
+  #state: State
 
-  constructor(options: Options, settings: Settings, alarms: Alarms) {
+  constructor(options: Options, settings: Settings, alarms: Alarms, state: State) {
     this.#options = options
     this.settings = settings
-    this.outbound = new Outbound(settings, alarms)
-    this.hub = new Hub()
+    this.alarms = alarms
+    this.outbound = new Outbound(this, alarms)
+    this.#state = state
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  /** The only place where the state changes; everyone hears of it in the same tick. */
+  protected become(state: State, event?: Life): void {
+    this.#state = state
+    if (event !== undefined) this.hub.emit(event)
   }
 
   reconfigure(options: Options): void {
     const changed = { ...this.#options, ...options }
-    Object.assign(this.settings, settings(changed))
+    this.settings = settings(changed)
     this.#options = changed
     this.rpc?.reconfigured("pingInterval" in options)
     this.outbound.pump()
@@ -126,18 +136,8 @@ export abstract class PeerBase<in out Self extends Side> {
     request: Action.Request<A>,
     options?: CallOptions,
   ): Effect.Effect<Action.Response<A>, CallFailure>
-  call(
-    action: Action.Call | string,
-    payload: unknown = {},
-    options: CallOptions = {},
-  ): Effect.Effect<unknown, CallFailure> {
-    return this.outbound.call({
-      kind: "Call",
-      ...named(action),
-      payload,
-      timeout: options.timeout === undefined ? this.settings.callTimeout : millis("timeout", options.timeout),
-      answered: options.noReply !== true,
-    })
+  call(action: Action.Call | string, payload?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure> {
+    return this.outbound.call(this.request("Call", action, payload, options))
   }
 
   send(action: string, request?: unknown): Effect.Effect<void, CallFailure>
@@ -145,17 +145,21 @@ export abstract class PeerBase<in out Self extends Side> {
     action: A,
     request: Action.Request<A>,
   ): Effect.Effect<void, CallFailure>
-  send(action: Action.Send | string, payload: unknown = {}): Effect.Effect<void, CallFailure> {
-    const timeout = this.settings.callTimeout
-    return Effect.asVoid(this.outbound.call({ kind: "Send", ...named(action), payload, timeout, answered: false }))
+  send(action: Action.Send | string, payload?: unknown): Effect.Effect<void, CallFailure> {
+    return Effect.asVoid(this.outbound.call(this.request("Send", action, payload)))
   }
 
-  get frames(): Stream.Stream<FrameEvent> {
-    return this.hub.stream((event) => (event._tag === "Frame" ? event : undefined))
-  }
-
-  get events(): Stream.Stream<Event> {
-    return this.hub.stream((event) => event)
+  /** What is asked of {@link outbound}. */
+  request(kind: "Call" | "Send", action: Action.Any | string, payload: unknown, options: CallOptions = {}): Request {
+    const isName = typeof action === "string"
+    return {
+      kind,
+      action: isName ? action : action.name,
+      declaration: isName ? undefined : action,
+      payload: payload === undefined ? {} : payload,
+      timeout: options.timeout === undefined ? undefined : millis("timeout", options.timeout),
+      answered: kind === "Call" && options.noReply !== true,
+    }
   }
 
   subscribe(observer: Observer): () => void {
@@ -166,6 +170,3 @@ export abstract class PeerBase<in out Self extends Side> {
     this.hub.subscribeToLife(observer)
   }
 }
-
-const named = (action: Action.Any | string) =>
-  typeof action === "string" ? { action, declaration: undefined } : { action: action.name, declaration: action }

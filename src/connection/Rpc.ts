@@ -10,9 +10,9 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
-import * as Codec from "../Codec.ts"
+import type { Dialect } from "../Dialect.ts"
+import type * as Frame from "../Frame.ts"
 import { type AnyHandler, noReply, type Router } from "../Handlers.ts"
-import type * as Protocol from "../Protocol.ts"
 import {
   fromWire,
   isRPCError,
@@ -26,12 +26,13 @@ import {
 } from "../RPCError.ts"
 import { isSendableCode, type Listener, type Transport } from "../Transport.ts"
 import type { Part, Validator } from "../Validator.ts"
+import * as Wire from "../Wire.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
 import type { Hub } from "./Event.ts"
-import { Inbound } from "./Inbound.ts"
-import { KeepAlive } from "./KeepAlive.ts"
+import * as Inbounds from "./Inbound.ts"
+import * as KeepAlives from "./KeepAlive.ts"
 import type { Carrier, Outbound, Pending } from "./Outbound.ts"
-import { isStrict, type Settings } from "./Settings.ts"
+import { type Configured, isStrict } from "./Settings.ts"
 
 /** How a connection ended. */
 export interface CloseInfo {
@@ -52,87 +53,96 @@ export interface CloseOptions {
   readonly force?: boolean
 }
 
-/** What one connection is made of. */
-export interface Parts {
-  readonly transport: Transport
-  readonly protocol: Protocol.Protocol
-  readonly settings: Settings
-  readonly router: Router
-  /** What the handlers are given; made when the first of them runs. */
-  readonly context: () => Context.Context<never>
+/** Whose connection it is. */
+export interface Owner extends Configured {
   readonly alarms: Alarms
   readonly hub: Hub
   readonly outbound: Outbound
+  /** What the handlers are given; made when the first of them needs it. */
+  readonly handlerContext: () => Context.Context<never>
   /** The connection must end for good, not be opened again. */
   readonly onFatal: (info: CloseInfo) => void
   /** The connection is going to end, and the peer is not the cause. */
   readonly onEnding: (info: CloseInfo) => void
   /** Called once, when the socket is gone and nothing of the connection is left but interrupted handlers. */
-  readonly onClose: (info: CloseInfo) => void
+  readonly onGone: (info: CloseInfo) => void
 }
 
 /** Our answers that the peer may still refuse with a CALLRESULTERROR. */
 const rememberedAnswers = 64
 
-export class Rpc implements Listener, Carrier {
-  readonly #parts: Parts
-  readonly #inbound: Inbound
+export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives.Owner {
+  /** When the end that we are waiting for is overdue. */
+  at = Number.POSITIVE_INFINITY
+  readonly #owner: Owner
+  readonly #hub: Hub
+  readonly #transport: Transport
+  readonly #dialect: Dialect
+  readonly #router: Router
+  readonly #inbound: Inbounds.Inbound
+  readonly #keepAlive: KeepAlives.KeepAlive
   #validator: Validator | undefined
-  readonly #answered = new Set<string>()
-  readonly #keepAlive: KeepAlive
-  readonly #closeAlarm: Alarm = { at: Number.POSITIVE_INFINITY, ring: () => this.#closeTimedOut() }
+  #answered: Set<string> | undefined
   #state: "open" | "draining" | "closing" | "closed" = "open"
   /** Why we end the connection, when we do. */
   #cause: CloseInfo | undefined
   #badMessages = 0
   #ended: Effect.Effect<void> = Effect.void
 
-  constructor(parts: Parts) {
-    const { alarms, context, settings, transport } = parts
-    this.#parts = parts
+  constructor(owner: Owner, transport: Transport, dialect: Dialect, router: Router) {
+    this.#owner = owner
+    this.#hub = owner.hub
+    this.#transport = transport
+    this.#dialect = dialect
+    this.#router = router
+    this.#inbound = new Inbounds.Inbound(owner, owner.alarms, this)
+    this.#keepAlive = new KeepAlives.KeepAlive(owner, owner.alarms, this)
     this.reconfigured()
-    this.#inbound = new Inbound(settings, alarms, context, {
-      conclude: (call, exit) => this.#conclude(call, exit),
-      timedOut: (call) => {
-        const text = `the handler did not finish within ${settings.handlerTimeout} ms`
-        this.#refuse(call, new RPCInternalError(text))
-      },
-    })
-    this.#keepAlive = new KeepAlive(settings, alarms, {
-      ping: () => transport.ping(),
-      onDead: () => {
-        const info = { code: 1006, reason: "ping timeout" }
-        this.#end(info)
-        parts.onEnding(info)
-        transport.terminate()
-      },
-    })
+  }
+
+  handlerContext(): Context.Context<never> {
+    return this.#owner.handlerContext()
+  }
+
+  timedOut(call: Frame.Call | Frame.Send): void {
+    const text = `the handler did not finish within ${this.#owner.settings.handlerTimeout} ms`
+    this.#refuse(call, new RPCInternalError(text))
+  }
+
+  ping(): void {
+    this.#transport.ping()
+  }
+
+  onDead(): void {
+    const info = { code: 1006, reason: "ping timeout" }
+    this.#end(info)
+    this.#owner.onEnding(info)
+    this.#transport.terminate()
   }
 
   /** Sends what waits, and starts reading a turn later: whoever has just heard of the connection may prepare for it. */
   start(): void {
-    if (this.#state === "open") this.#parts.outbound.attach(this)
-    setImmediate(() => this.#parts.transport.listen(this))
+    if (this.#state === "open") this.#owner.outbound.attach(this)
+    setImmediate(() => this.#transport.listen(this))
   }
 
   /** The settings have changed. */
   reconfigured(pings = false): void {
-    const { protocol, settings } = this.#parts
-    this.#validator = isStrict(settings.strictMode, protocol.name) ? protocol.validator : undefined
-    this.#inbound?.pump()
+    const { name, validator } = this.#dialect
+    this.#validator = isStrict(this.#owner.settings.strictMode, name) ? validator : undefined
+    this.#inbound.pump()
     if (pings && this.#state === "open") this.#keepAlive.start()
   }
 
   /** Sends what is no frame of ours. */
   sendRaw(message: string | Uint8Array): void {
-    const { hub, protocol, transport } = this.#parts
     if (!this.ready()) return
-    if (hub.active) {
+    if (this.#hub.active) {
       const text = typeof message === "string" ? message : new TextDecoder().decode(message)
-      const frame = Codec.decode(text, protocol.extendedFrames)
-      hub.emit({ _tag: "Frame", outbound: true, message: text, frame })
+      const frame = Wire.decode(text, this.#dialect.extendedFrames)
+      this.#hub.emit({ _tag: "Frame", outbound: true, message: text, frame })
     }
-    transport.send(message)
+    this.#transport.send(message)
   }
 
   /** The handlers that were interrupted when the connection closed have ended. */
@@ -143,10 +153,9 @@ export class Rpc implements Listener, Carrier {
   onMessage(text: string): void {
     // Stations in the field send empty messages; they mean nothing.
     if (text === "" || this.#state === "closing" || this.#state === "closed") return
-    const { hub, protocol } = this.#parts
     this.#keepAlive.heard()
-    const frame = Codec.decode(text, protocol.extendedFrames)
-    if (hub.active) hub.emit({ _tag: "Frame", outbound: false, message: text, frame })
+    const frame = Wire.decode(text, this.#dialect.extendedFrames)
+    if (this.#hub.active) this.#hub.emit({ _tag: "Frame", outbound: false, message: text, frame })
     switch (frame._tag) {
       case "Call":
       case "Send":
@@ -162,10 +171,10 @@ export class Rpc implements Listener, Carrier {
     }
   }
 
-  #onRequest(text: string, call: Codec.Call | Codec.Send): void {
-    const { hub } = this.#parts
+  #onRequest(text: string, call: Frame.Call | Frame.Send): void {
+    const hub = this.#hub
     const repliesTo = call._tag === "Call" ? call.messageId : undefined
-    if (this.#validator !== undefined && [...call.messageId].length > 36) {
+    if (this.#validator !== undefined && call.messageId.length > 36 && [...call.messageId].length > 36) {
       return this.#onBadMessage(text, new RPCFrameworkError("the message id is longer than 36 characters"), repliesTo)
     }
     const refusal = this.#inbound.refusal(call)
@@ -185,16 +194,17 @@ export class Rpc implements Listener, Carrier {
     this.#inbound.handle(call.payload == null ? { ...call, payload: {} } : call, handler)
   }
 
-  #route(call: Codec.Call | Codec.Send): AnyHandler<never> | undefined {
+  #route(call: Frame.Call | Frame.Send): AnyHandler<never> | undefined {
     try {
-      return this.#parts.router(call.action)
+      return this.#router(call.action)
     } catch (defect) {
       return () => Effect.die(defect)
     }
   }
 
-  #onResult(text: string, { messageId, payload }: Codec.CallResult): void {
-    const { hub, outbound, protocol } = this.#parts
+  #onResult(text: string, { messageId, payload }: Frame.CallResult): void {
+    const hub = this.#hub
+    const { outbound } = this.#owner
     const call = outbound.find(messageId)
     if (call === undefined) return this.#onBadMessage(text, answersNothing())
     this.#badMessages = 0
@@ -204,13 +214,14 @@ export class Rpc implements Listener, Carrier {
       if (hub.active) hub.emit({ _tag: "CallResult", result, ...about(call, true) })
       return outbound.settle(call, Exit.succeed(result))
     }
-    if (protocol.extendedFrames) this.#write(errorFrame("CallResultError", messageId, invalid))
+    if (this.#dialect.extendedFrames) this.#write(errorFrame("CallResultError", messageId, invalid))
     if (hub.active) hub.emit({ _tag: "CallError", error: invalid, ...about(call, true) })
     outbound.settle(call, Exit.fail(invalid))
   }
 
-  #onError(text: string, frame: Codec.CallError): void {
-    const { hub, outbound } = this.#parts
+  #onError(text: string, frame: Frame.CallError): void {
+    const hub = this.#hub
+    const { outbound } = this.#owner
     const call = outbound.find(frame.messageId)
     if (call === undefined) return this.#onBadMessage(text, answersNothing())
     this.#badMessages = 0
@@ -219,24 +230,25 @@ export class Rpc implements Listener, Carrier {
     outbound.settle(call, Exit.fail(error))
   }
 
-  #onResultError(text: string, { code, description, details, messageId }: Codec.CallResultError): void {
-    if (!this.#answered.delete(messageId)) return this.#onBadMessage(text, answersNothing())
+  #onResultError(text: string, { code, description, details, messageId }: Frame.CallResultError): void {
+    if (this.#answered?.delete(messageId) !== true) return this.#onBadMessage(text, answersNothing())
     this.#badMessages = 0
-    const { hub } = this.#parts
+    const hub = this.#hub
     if (hub.active) hub.emit({ _tag: "CallResultError", messageId, error: fromWire(code, description, details) })
   }
 
   #onBadMessage(text: string, error: RPCError, repliesTo?: string): void {
-    const { hub, onFatal, settings } = this.#parts
+    const hub = this.#hub
     const response = repliesTo === undefined ? undefined : errorFrame("CallError", repliesTo, error)
     if (response !== undefined) this.#write(response)
     if (hub.active) hub.emit({ _tag: "BadMessage", message: text, error, response })
-    if (++this.#badMessages > settings.maxBadMessages) onFatal({ code: 1002, reason: "too many bad messages" })
+    if (++this.#badMessages <= this.#owner.settings.maxBadMessages) return
+    this.#owner.onFatal({ code: 1002, reason: "too many bad messages" })
   }
 
   /** The fault of a payload that the peer sent, unless it is to be let through. */
-  #checkInbound(call: Codec.Call | Codec.Send | Pending, part: Part, payload: unknown): RPCError | undefined {
-    const { validateInbound } = this.#parts.settings
+  #checkInbound(call: Frame.Call | Frame.Send | Pending, part: Part, payload: unknown): RPCError | undefined {
+    const { validateInbound } = this.#owner.settings
     if (validateInbound === "ignore") return undefined
     const error = this.#check("peer", call, part, payload)
     return validateInbound === "reject" ? error : undefined
@@ -244,13 +256,13 @@ export class Rpc implements Listener, Carrier {
 
   #check(
     sender: "us" | "peer",
-    call: Codec.Call | Codec.Send | Pending,
+    call: Frame.Call | Frame.Send | Pending,
     part: Part,
     payload: unknown,
   ): RPCError | undefined {
     const error = this.#judge(call.action, part, payload)
     if (error === undefined) return undefined
-    const { hub } = this.#parts
+    const hub = this.#hub
     if (hub.active) {
       const result = part === "response" ? payload : undefined
       const outbound = (sender === "us") === (part === "request")
@@ -268,7 +280,7 @@ export class Rpc implements Listener, Carrier {
     }
   }
 
-  #conclude(call: Codec.Call | Codec.Send, exit: Exit.Exit<unknown, unknown>): void {
+  conclude(call: Frame.Call | Frame.Send, exit: Exit.Exit<unknown, unknown>): void {
     if (exit._tag === "Success") {
       if (call._tag === "Call" && exit.value !== noReply) this.#answer(call, exit.value)
       return
@@ -277,12 +289,13 @@ export class Rpc implements Listener, Carrier {
     if (isRPCError(failure) && call._tag === "Call") return this.#refuse(call, failure)
     this.#reportDefect(call, "a handler failed", exit.cause)
     if (call._tag === "Send") return
-    const detail = this.#parts.settings.respondWithDetailedErrors ? Cause.pretty(exit.cause) : "the handler failed"
+    const detail = this.#owner.settings.respondWithDetailedErrors ? Cause.pretty(exit.cause) : "the handler failed"
     this.#refuse(call, new RPCInternalError(detail))
   }
 
-  #answer(call: Codec.Call, response: unknown): void {
-    const { hub, protocol, settings } = this.#parts
+  #answer(call: Frame.Call, response: unknown): void {
+    const hub = this.#hub
+    const { settings } = this.#owner
     const payload = (response ?? {}) as Schema.Json
     const invalid = this.#check("us", call, "response", payload)
     if (invalid !== undefined) {
@@ -295,16 +308,16 @@ export class Rpc implements Listener, Carrier {
       this.#reportDefect(call, "the response of a handler is not JSON", Cause.die(unwritable))
       return this.#refuse(call, new RPCInternalError("the response cannot be written as JSON"))
     }
-    if (protocol.extendedFrames) this.#remember(call.messageId)
+    if (this.#dialect.extendedFrames) this.#remember(call.messageId)
     if (hub.active) hub.emit({ _tag: "CallResult", result: payload, ...about(call, false) })
   }
 
-  #refuse(call: Codec.Call | Codec.Send, error: RPCError): void {
-    const { hub, protocol } = this.#parts
+  #refuse(call: Frame.Call | Frame.Send, error: RPCError): void {
+    const hub = this.#hub
     if (call._tag === "Send") {
       // A SEND is never answered; that it came to nothing can only be observed.
       if (!hub.active) return
-      const message = Codec.encode(call, protocol.spelling)
+      const message = Wire.encode(call, this.#dialect.spelling)
       return hub.emit({ _tag: "BadMessage", message, error, response: undefined })
     }
     const frame = errorFrame("CallError", call.messageId, error)
@@ -314,6 +327,7 @@ export class Rpc implements Listener, Carrier {
   }
 
   #remember(messageId: string): void {
+    this.#answered ??= new Set()
     this.#answered.add(messageId)
     if (this.#answered.size <= rememberedAnswers) return
     for (const oldest of this.#answered) {
@@ -323,18 +337,19 @@ export class Rpc implements Listener, Carrier {
   }
 
   /** Nobody else learns of it: the peer gets an error that says nothing, and the handler has ended. */
-  #reportDefect(call: Codec.Call | Codec.Send, what: string, cause: Cause.Cause<unknown>): void {
+  #reportDefect(call: Frame.Call | Frame.Send, what: string, cause: Cause.Cause<unknown>): void {
     const annotations = { action: clip(call.action), messageId: clip(call.messageId) }
-    Effect.runForkWith(this.#parts.context())(Effect.annotateLogs(Effect.logError(what, cause), annotations))
+    Effect.runForkWith(this.#owner.handlerContext())(Effect.annotateLogs(Effect.logError(what, cause), annotations))
   }
 
   prepare(call: Pending): string | RPCError {
-    const { protocol } = this.#parts
-    const { action, declaration, kind, messageId } = call
-    if (declaration !== undefined && protocol.actions.get(action) !== declaration) {
+    const protocol = this.#dialect
+    const { messageId } = call
+    const { action, declaration, kind } = call.request
+    const known = protocol.actions.get(action)
+    if (declaration !== undefined && known !== declaration) {
       return new RPCProtocolError(`this ${action} is not an action of ${spoken(protocol)}, which the connection speaks`)
     }
-    const known = protocol.actions.get(action)
     if (known !== undefined && (known.kind === "send") !== (kind === "Send")) {
       return new RPCProtocolError(`${action} is a ${known.kind === "send" ? "SEND, which has no answer" : "CALL"}`)
     }
@@ -345,38 +360,47 @@ export class Rpc implements Listener, Carrier {
     const invalid = this.#check("us", call, "request", payload)
     if (invalid !== undefined) return invalid
     try {
-      return Codec.encode({ _tag: kind, messageId, action, payload: payload as Schema.Json }, protocol.spelling)
+      return Wire.encode({ _tag: kind, messageId, action, payload: payload as Schema.Json }, protocol.spelling)
     } catch (error) {
       return new RPCFormatViolationError(`the payload of ${action} cannot be written as JSON: ${textOf(error)}`)
     }
   }
 
   ready(): boolean {
-    const { onEnding, settings, transport } = this.#parts
+    const transport = this.#transport
     if (this.#state === "closing" || this.#state === "closed") return false
     if (!transport.writable) {
-      onEnding({ code: 1000, reason: "the peer is closing" })
+      this.#owner.onEnding({ code: 1000, reason: "the peer is closing" })
       return false
     }
-    if (transport.bufferedAmount <= settings.maxBufferedBytes) return true
+    if (transport.bufferedAmount <= this.#owner.settings.maxBufferedBytes) return true
     const info = { code: 1013, reason: "the peer reads too slowly" }
-    onEnding(info)
+    this.#owner.onEnding(info)
     this.close(info)
     return false
   }
 
   transmit(call: Pending, message: string): void {
-    const { hub } = this.#parts
-    if (hub.active) hub.emit({ _tag: "Call", kind: call.kind, ...about(call, true) })
-    const payload = (call.payload ?? {}) as Schema.Json
-    this.#transmit(message, { _tag: call.kind, messageId: call.messageId, action: call.action, payload })
+    const hub = this.#hub
+    if (hub.active) {
+      const { action, kind } = call.request
+      const payload = (call.payload ?? {}) as Schema.Json
+      hub.emit({ _tag: "Call", kind, ...about(call, true) })
+      hub.emit({
+        _tag: "Frame",
+        outbound: true,
+        message,
+        frame: { _tag: kind, messageId: call.messageId, action, payload },
+      })
+    }
+    this.#transport.send(message)
   }
 
   /** Sends a frame. Returns the reason when it cannot be written as JSON. */
-  #write(frame: Codec.Frame): unknown {
+  #write(frame: Frame.Frame): unknown {
     let message: string
     try {
-      message = Codec.encode(frame, this.#parts.protocol.spelling)
+      message = Wire.encode(frame, this.#dialect.spelling)
     } catch (reason) {
       return reason ?? new TypeError("not JSON")
     }
@@ -384,10 +408,10 @@ export class Rpc implements Listener, Carrier {
     return undefined
   }
 
-  #transmit(message: string, frame: Codec.Frame): void {
-    const { hub, transport } = this.#parts
+  #transmit(message: string, frame: Frame.Frame): void {
+    const hub = this.#hub
     if (hub.active) hub.emit({ _tag: "Frame", outbound: true, message, frame })
-    transport.send(message)
+    this.#transport.send(message)
   }
 
   onPing(): void {
@@ -395,14 +419,15 @@ export class Rpc implements Listener, Carrier {
   }
 
   onPong(): void {
-    const { hub } = this.#parts
+    const hub = this.#hub
     const roundTripMillis = this.#keepAlive.pong()
     if (hub.active && roundTripMillis !== undefined) hub.emit({ _tag: "Pong", roundTripMillis })
   }
 
   /** Starts the closing handshake, now or once every call has ended. Only the first code and reason count. */
   close({ awaitPending = false, code = 1000, force = false, reason = "" }: CloseOptions): void {
-    const { alarms, outbound, transport } = this.#parts
+    const { alarms, outbound } = this.#owner
+    const transport = this.#transport
     if (this.#state === "closing" || this.#state === "closed") {
       if (force) transport.terminate()
       return
@@ -419,10 +444,10 @@ export class Rpc implements Listener, Carrier {
         if (this.#state === "draining" && outbound.size === 0 && this.#inbound.size === 0) this.#handshake(info)
       }
       // Handlers may have no deadline; but whoever called them waits no longer than calls are waited for.
-      const { callTimeout, handlerTimeout } = this.#parts.settings
+      const { callTimeout, handlerTimeout } = this.#owner.settings
       const longest = handlerTimeout === Number.POSITIVE_INFINITY ? callTimeout : Math.max(callTimeout, handlerTimeout)
-      alarms.wakeBy(this.#closeAlarm, alarms.now() + longest + 1)
-      outbound.drain(info.code, info.reason, idle)
+      alarms.wakeBy(this, alarms.now() + longest + 1)
+      outbound.drain(info, idle)
       this.#inbound.drain(idle)
     } else {
       this.#handshake(info)
@@ -430,16 +455,16 @@ export class Rpc implements Listener, Carrier {
   }
 
   #handshake(info: CloseInfo): void {
-    const { alarms, settings, transport } = this.#parts
+    const { alarms, settings } = this.#owner
     this.#end(info)
-    alarms.clear(this.#closeAlarm)
-    alarms.wakeBy(this.#closeAlarm, alarms.now() + settings.closeTimeout)
-    transport.close(info.code, info.reason)
+    alarms.clear(this)
+    alarms.wakeBy(this, alarms.now() + settings.closeTimeout)
+    this.#transport.close(info.code, info.reason)
   }
 
-  #closeTimedOut(): number {
+  ring(): number {
     if (this.#state === "draining") this.#handshake(this.#cause ?? { code: 1000, reason: "" })
-    else this.#parts.transport.terminate()
+    else this.#transport.terminate()
     return Number.POSITIVE_INFINITY
   }
 
@@ -449,12 +474,12 @@ export class Rpc implements Listener, Carrier {
     this.#state = "closing"
     this.#cause = cause
     this.#keepAlive.stop()
-    this.#parts.outbound.detach(cause.code, cause.reason)
+    this.#owner.outbound.detach(cause)
     this.#ended = this.#inbound.stop()
   }
 
   onError(error: Error): void {
-    const { hub } = this.#parts
+    const hub = this.#hub
     if (hub.active) hub.emit({ _tag: "SocketError", error })
   }
 
@@ -464,8 +489,8 @@ export class Rpc implements Listener, Carrier {
     const info = code === 1006 && reason === "" ? { code, reason: this.#cause?.reason ?? "" } : { code, reason }
     this.#end(info)
     this.#state = "closed"
-    this.#parts.alarms.clear(this.#closeAlarm)
-    this.#parts.onClose(info)
+    this.#owner.alarms.clear(this)
+    this.#owner.onGone(info)
   }
 }
 
@@ -479,7 +504,7 @@ const about = (
   request: call.payload,
 })
 
-const errorFrame = (_tag: "CallError" | "CallResultError", messageId: string, error: RPCError): Codec.CallError => ({
+const errorFrame = (_tag: "CallError" | "CallResultError", messageId: string, error: RPCError): Frame.CallError => ({
   _tag: _tag as "CallError",
   messageId,
   code: error.code,
@@ -488,7 +513,7 @@ const errorFrame = (_tag: "CallError" | "CallResultError", messageId: string, er
   details: (Array.isArray(error.details) ? {} : error.details) as { readonly [key: string]: Schema.Json },
 })
 
-const spoken = (protocol: Protocol.Protocol) => protocol.name || "no subprotocol"
+const spoken = (protocol: Dialect) => protocol.name || "no subprotocol"
 
 const answersNothing = () => new RPCFrameworkError("the message answers no call of ours")
 

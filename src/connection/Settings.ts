@@ -36,25 +36,27 @@ export interface Options {
   readonly respondWithDetailedErrors?: boolean
 }
 
-/**
- * {@link Options} with every default filled in and every duration in milliseconds. The parts of a connection share one such
- * object and read it when they need it, so that a change takes effect at once.
- */
+/** {@link Options} with every default filled in and every duration in milliseconds. Connections with equal options share one. */
 export interface Settings {
-  callTimeout: number
-  callConcurrency: number
-  maxQueuedCalls: number
-  handlerTimeout: number
-  handlerConcurrency: number
-  maxQueuedHandlers: number
-  pingInterval: number
-  deferPingsOnActivity: boolean
-  maxBadMessages: number
-  maxBufferedBytes: number
-  closeTimeout: number
-  strictMode: boolean | ReadonlyArray<string>
-  validateInbound: "reject" | "report" | "ignore"
-  respondWithDetailedErrors: boolean
+  readonly callTimeout: number
+  readonly callConcurrency: number
+  readonly maxQueuedCalls: number
+  readonly handlerTimeout: number
+  readonly handlerConcurrency: number
+  readonly maxQueuedHandlers: number
+  readonly pingInterval: number
+  readonly deferPingsOnActivity: boolean
+  readonly maxBadMessages: number
+  readonly maxBufferedBytes: number
+  readonly closeTimeout: number
+  readonly strictMode: boolean | ReadonlyArray<string>
+  readonly validateInbound: "reject" | "report" | "ignore"
+  readonly respondWithDetailedErrors: boolean
+}
+
+/** Whose settings are read at the moment at which they matter, so that a change takes effect at once. */
+export interface Configured {
+  readonly settings: Settings
 }
 
 /** @throws {RangeError} naming the option whose value makes no sense. */

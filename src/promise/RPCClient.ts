@@ -7,7 +7,7 @@
 import { EventEmitter } from "node:events"
 import type { IncomingMessage } from "node:http"
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
@@ -15,10 +15,12 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type * as Action from "../Action.ts"
 import * as Backoff from "../Backoff.ts"
-import * as Client from "../Client.ts"
+import { ConnectError } from "../ConnectError.ts"
+import { connectionUrl, type Dial, dialler } from "../client/dial.ts"
+import { ReconnectingClient } from "../client/ReconnectingClient.ts"
+import * as Alarms from "../connection/Alarms.ts"
 import { type Event, isLife } from "../connection/Event.ts"
-import type { CallFailure } from "../connection/Outbound.ts"
-import { type Peer, type Side, State } from "../connection/Peer.ts"
+import { type Peer, type PeerBase, type Side, State } from "../connection/Peer.ts"
 import type { CloseInfo, CloseOptions } from "../connection/Rpc.ts"
 import { settings } from "../connection/Settings.ts"
 import * as Handlers from "../Handlers.ts"
@@ -27,8 +29,11 @@ import { isRPCError, type RPCError, RPCGenericError } from "../RPCError.ts"
 import type { Ocpp16 } from "../schemas/ocpp16.ts"
 import type { Ocpp21 } from "../schemas/ocpp21.ts"
 import type { Ocpp201 } from "../schemas/ocpp201.ts"
+import type { Validator } from "../Validator.ts"
 import { type Emit, emitSafely, type RPCClientEvents, tell, trafficEvents } from "./events.ts"
 import { protocolNamed, protocolsOf, type RPCClientOptions, timespan, toCore, toCoreWithDefaults } from "./options.ts"
+import { Reply, textOf } from "./Reply.ts"
+import { standard } from "./standard.ts"
 
 /** Returned by a handler, or passed to `reply`, to send no answer. */
 export const NOREPLY: typeof Handlers.noReply = Handlers.noReply
@@ -110,7 +115,8 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   static readonly CLOSING = State.CLOSING
   static readonly CLOSED = State.CLOSED
 
-  protected peer: Peer<Side> | undefined
+  /** Where calls go. */
+  protected peer: (PeerBase<Side> & Peer<Side>) | undefined
   #options: RPCClientOptions
   #identity: string | undefined
   #response: IncomingMessage | undefined
@@ -166,49 +172,56 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   async connect(): Promise<{ response: IncomingMessage | undefined }> {
     if (this.state === State.CLOSING) throw new Error("Cannot connect while closing")
     if (this.state === State.CLOSED) this.attach(this.#makeClient())
-    const exit = await Effect.runPromiseExit((this.peer as Client.Client).connect)
+    const exit = await Effect.runPromiseExit((this.peer as ReconnectingClient).connect)
     if (Exit.isSuccess(exit)) return { response: this.#response }
     throw reasonOf(exit.cause)
   }
 
-  #makeClient(): Client.Client {
+  #makeClient(): ReconnectingClient {
     const options = this.#options
     this.#identity = options.identity
     this.#attempts = 0
-    Client.connectionUrl(options.endpoint ?? defaultEndpoint, options.identity, options.query)
-    const dial: Client.Dial = (protocols) =>
+    connectionUrl(options.endpoint ?? defaultEndpoint, options.identity, options.query)
+    const dial: Dial = (protocols) =>
       Effect.tap(
-        Effect.suspend(() => Client.dialler(this.#dialOptions())(protocols)),
+        Effect.suspend(() => dialler(this.#dialOptions())(protocols)),
         (transport) =>
           Effect.sync(() => {
             this.#attempts = 0
             this.#response = transport.response
           }),
       )
-    const client = Client.makeUnconnected(dial, {
-      callTimeout: 60_000,
-      ...toCoreWithDefaults(options),
-      identity: options.identity,
-      protocols: protocolsOf(options).map((protocol) => ({ ...protocol, validator: this.#validatorOf(protocol.name) })),
-      handlers: [this.handlers()],
-      reconnect: options.reconnect === false ? false : this.#schedule(),
-      reconnectResetAfter: 1,
-    })
     const scope = Scope.makeUnsafe()
-    const made = Effect.runSync(Scope.provide(client, scope))
-    made.subscribe((event) => {
+    const client = new ReconnectingClient(
+      dial,
+      {
+        callTimeout: 60_000,
+        ...toCoreWithDefaults(options),
+        identity: options.identity,
+        protocols: protocolsOf(options).map((protocol) => ({
+          ...protocol,
+          validator: this.#validatorOf(protocol.name),
+        })),
+        handlers: [this.handlers()],
+        reconnect: options.reconnect === false ? false : this.#schedule(),
+        reconnectResetAfter: 1,
+      },
+      Effect.runSync(Scope.provide(Alarms.make, scope)),
+      () => Context.empty(),
+    )
+    client.subscribeToLife((event) => {
       if (event._tag === "Close") Effect.runFork(Scope.close(scope, Exit.void))
     })
-    return made
+    return client
   }
 
   /** Reads the options at every payload, so that a change takes effect at once. */
-  #validatorOf(subprotocol: string): Protocol.Protocol["validator"] {
+  #validatorOf(subprotocol: string): Validator {
     const current = () => protocolNamed(subprotocol, this.#options.strictModeValidators).validator
-    return { subprotocol, check: (action, part, payload) => current().check(action, part, payload) }
+    return { subprotocol, check: (action, part, payload) => current()?.check(action, part, payload) }
   }
 
-  #dialOptions(): Parameters<typeof Client.dialler>[0] {
+  #dialOptions(): Parameters<typeof dialler>[0] {
     const { endpoint = defaultEndpoint, headers, password, query, wsOptions, wsOpts } = this.#options
     const identity = this.#identity ?? this.#options.identity
     return {
@@ -236,7 +249,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   }
 
   /** From now on this is what calls go to, and what events come from. */
-  protected attach(peer: Peer<Side>): void {
+  protected attach(peer: PeerBase<Side> & Peer<Side>): void {
     this.peer = peer
     this.#endTraffic?.()
     this.#endTraffic = undefined
@@ -303,15 +316,27 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   /** Calls a method of the other side; one that OCPP 2.1 sends unconfirmed resolves when it is sent. Rejects when it answers with an error, not in time, or not at all. */
   async call<M extends Method<P>>(method: M, params?: Params<P, M>, options: CallOptions = {}): Promise<Result<P, M>> {
     const { callTimeoutMs, noReply = false, signal } = options
-    if (this.peer === undefined) throw new Error("Cannot make call while socket not open")
-    const timeout: Duration.Input | undefined = timespan(callTimeoutMs)
-    const isSend = protocolNamed(this.peer.protocol).actions.get(method)?.kind === "send"
-    const call: Effect.Effect<unknown, CallFailure> = isSend
-      ? this.peer.send(method, params)
-      : this.peer.call(method, params, { noReply, ...(timeout === undefined ? undefined : { timeout }) })
-    const exit = await runAbortable(call, signal)
-    if (Exit.isSuccess(exit)) return exit.value as Result<P, M>
-    throw signal?.aborted === true && Cause.hasInterruptsOnly(exit.cause) ? abortReason(signal) : reasonOf(exit.cause)
+    const peer = this.peer
+    if (peer === undefined) throw new Error("Cannot make call while socket not open")
+    const timeout = timespan(callTimeoutMs)
+    const kind = standard(peer.protocol)?.actions.get(method)?.kind === "send" ? "Send" : "Call"
+    const request = peer.request(kind, method, params, {
+      noReply,
+      ...(timeout === undefined ? undefined : { timeout }),
+    })
+    if (signal?.aborted === true) throw abortReason(signal)
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        peer.outbound.cancel(pending)
+        reject(abortReason(signal as AbortSignal))
+      }
+      const pending = peer.outbound.callUnsafe(request, (exit) => {
+        signal?.removeEventListener("abort", onAbort)
+        if (exit._tag === "Success") resolve(exit.value as Result<P, M>)
+        else reject(Cause.squash(exit.cause))
+      })
+      if (peer.outbound.has(pending)) signal?.addEventListener("abort", onAbort, { once: true })
+    })
   }
 
   /**
@@ -332,37 +357,19 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     })
   }
 
-  #run(handler: Handler, params: unknown, { action, messageId }: Handlers.CallInfo): Effect.Effect<unknown, RPCError> {
-    return Effect.callback<unknown, RPCError>((resume, signal) => {
-      const settle = (answer: unknown) => {
-        try {
-          resume(answer instanceof Error ? Exit.fail(this.#toRPCError(answer)) : Exit.succeed(answer))
-        } catch {
-          // An error whose own fields throw.
-          resume(Exit.fail(new RPCGenericError("the handler failed")))
-        }
-      }
-      const fail = (reason: unknown) => settle(reason instanceof Error ? reason : new RPCGenericError(textOf(reason)))
-      let replied = false
-      const reply = (answer: unknown) => {
-        if (replied) return
-        replied = true
-        if (isThenable(answer)) answer.then(settle, fail)
-        else settle(answer)
-      }
-      const refuse = (reason: unknown) => {
-        if (replied) return
-        replied = true
-        fail(reason)
-      }
-      try {
-        const returned: unknown = handler({ method: action, params, messageId, signal, reply })
-        if (isThenable(returned)) returned.then(reply, refuse)
-        else reply(returned)
-      } catch (error) {
-        refuse(error)
-      }
-    })
+  #run(handler: Handler, params: unknown, info: Handlers.CallInfo): Effect.Effect<unknown, RPCError> {
+    const reply = new Reply((error) => this.#toRPCError(error))
+    const call: Call = {
+      method: info.action,
+      params,
+      messageId: info.messageId,
+      get signal() {
+        return reply.signal
+      },
+      reply: (answer) => reply.give(answer),
+    }
+    reply.giveResultOf(() => handler(call))
+    return reply.effect
   }
 
   /** What a handler throws is passed on with its message, and with the rest of it only where that is asked for. */
@@ -375,30 +382,14 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
 const defaultEndpoint = "ws://localhost"
 
-const runAbortable = <A, E>(effect: Effect.Effect<A, E>, signal: AbortSignal | undefined): Promise<Exit.Exit<A, E>> => {
-  if (signal?.aborted === true) return Promise.resolve(Exit.interrupt())
-  return Effect.runPromiseExit(effect, signal === undefined ? undefined : { signal })
-}
-
 const abortReason = ({ reason }: AbortSignal): Error =>
   reason instanceof Error ? reason : Object.assign(new Error(textOf(reason)), { name: "AbortError" })
 
 /** What a promise is rejected with: the error itself, and for a failed connection that of the socket. */
 const reasonOf = (cause: Cause.Cause<unknown>): unknown => {
   const error = Cause.squash(cause)
-  const isConnectError = error instanceof Client.ConnectError && error.cause instanceof Error
+  const isConnectError = error instanceof ConnectError && error.cause instanceof Error
   return isConnectError ? error.cause : error
-}
-
-const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
-
-const textOf = (value: unknown): string => {
-  try {
-    return String(value)
-  } catch {
-    return ""
-  }
 }
 
 const plain = (error: Error): Record<string, unknown> => {

@@ -8,13 +8,17 @@ import { EventEmitter } from "node:events"
 import type { Server as HttpServer, IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as Alarms from "../connection/Alarms.ts"
 import type { CloseOptions } from "../connection/Rpc.ts"
 import * as Handlers from "../Handlers.ts"
 import type { Handshake } from "../Handshake.ts"
-import * as Server from "../Server.ts"
+import { ListenError } from "../server/HttpServer.ts"
+import { AcceptedStation, type Event, type Options, StationServer } from "../server/StationServer.ts"
+import { accept as accepted, Rejected, reject as rejected } from "../server/Upgrade.ts"
 import { emitSafely } from "./events.ts"
 import { protocolNamed, protocolsOf, type RPCServerOptions, toCoreWithDefaults } from "./options.ts"
 import { RPCServerClient } from "./RPCServerClient.ts"
@@ -64,8 +68,8 @@ export type AuthCallback = (
 export class RPCServer extends EventEmitter<RPCServerEvents> {
   #options: RPCServerOptions
   readonly #scope = Scope.makeUnsafe()
-  readonly #server: Server.Server
-  readonly #clients = new WeakMap<Server.Station, RPCServerClient>()
+  readonly #server: StationServer<AcceptedStation>
+  readonly #clients = new WeakMap<AcceptedStation, RPCServerClient>()
   /** Why an upgrade has come to nothing, where the core has only the HTTP status. */
   readonly #aborts = new WeakMap<IncomingMessage, Error>()
 
@@ -73,16 +77,17 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
   constructor(options: RPCServerOptions = {}) {
     super()
     this.#options = options
-    const core = Server.make({
-      ...toCoreServer(options),
-      duplicateIdentity: "allow",
-      handlers: (station) => [this.#clients.get(station)?.handlers() ?? Handlers.dynamic(() => undefined)],
-    })
-    this.#server = Effect.runSync(Scope.provide(core, this.#scope))
+    const alarms = Effect.runSync(Scope.provide(Alarms.make, this.#scope))
+    const face = { Station: AcceptedStation, context: () => Context.empty() }
+    const handlers: Options<never, AcceptedStation>["handlers"] = (station) => [
+      this.#clients.get(station)?.handlers() ?? Handlers.dynamic(() => undefined),
+    ]
+    const core = { ...toCoreServer(options), duplicateIdentity: "allow" as const, handlers }
+    this.#server = new StationServer(core, face, alarms, Context.empty())
     this.#server.subscribe((event) => this.#tell(event))
   }
 
-  #tell(event: Server.Event): void {
+  #tell(event: Event<AcceptedStation>): void {
     switch (event._tag) {
       case "Connected": {
         const { station } = event
@@ -93,7 +98,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
       case "UpgradeAborted": {
         const { identity, request, socket } = event
         const error = this.#aborts.get(request) ?? event.error
-        const reason = error instanceof Server.Rejected ? new WebsocketUpgradeError(error.code, error.message) : error
+        const reason = error instanceof Rejected ? new WebsocketUpgradeError(error.code, error.message) : error
         return emitSafely(this, "upgradeAborted", [{ error: reason, socket, request, identity }])
       }
       case "ServerError":
@@ -119,7 +124,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
     this.#server.reconfigure({ auth: (handshake) => this.#authenticate(callback, handshake) })
   }
 
-  #authenticate(callback: AuthCallback, handshake: Handshake): Effect.Effect<unknown, Server.Rejected> {
+  #authenticate(callback: AuthCallback, handshake: Handshake): Effect.Effect<unknown, Rejected> {
     const { protocols, request } = handshake
     const controller = new AbortController()
     const abort = (reason: Error) => {
@@ -133,7 +138,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
         decided = true
         abort(error)
         const isError = Number.isInteger(code) && code >= 400 && code <= 599
-        resume(Server.reject(isError ? code : 500, error instanceof WebsocketUpgradeError ? error.message : ""))
+        resume(rejected(isError ? code : 500, error instanceof WebsocketUpgradeError ? error.message : ""))
       }
       const reject = (code = 400, message = "") => refuse(code, new WebsocketUpgradeError(code, message))
       const accept = (session: unknown = {}, protocol?: string) => {
@@ -145,7 +150,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
         const { strictModeValidators } = this.#options
         resume(
           Exit.succeed(
-            protocol === undefined ? session : Server.accept(session, protocolNamed(protocol, strictModeValidators)),
+            protocol === undefined ? session : accepted(session, protocolNamed(protocol, strictModeValidators)),
           ),
         )
       }
@@ -181,7 +186,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
     if (Exit.isFailure(exit)) {
       signal?.throwIfAborted()
       const error = Cause.squash(exit.cause)
-      throw error instanceof Server.ListenError ? error.cause : error
+      throw error instanceof ListenError ? error.cause : error
     }
     const httpServer = exit.value
     const stop = () => httpServer.close()
@@ -196,7 +201,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
   }
 }
 
-const toCoreServer = (options: RPCServerOptions): Server.Options => ({
+const toCoreServer = (options: RPCServerOptions): Options<never, AcceptedStation> => ({
   ...toCoreWithDefaults(options),
   protocols: protocolsOf(options),
   allowNoProtocol: options.protocolRequired !== true,

@@ -1,7 +1,7 @@
 /** A connected client, as its server sees it. */
 import type { IncomingMessage } from "node:http"
 import type { Handshake } from "../Handshake.ts"
-import type { Station } from "../Server.ts"
+import type { AcceptedStation } from "../server/StationServer.ts"
 import type { RPCClientOptions } from "./options.ts"
 import { RPCClient } from "./RPCClient.ts"
 
@@ -13,7 +13,7 @@ export class RPCServerClient<P extends string = string> extends RPCClient<P> {
   // biome-ignore lint/suspicious/noExplicitAny: documented as `*`
   readonly session: any
 
-  constructor(options: RPCClientOptions, station: Station) {
+  constructor(options: RPCClientOptions, station: AcceptedStation) {
     super(options)
     this.handshake = { ...station.handshake, endpoint: station.handshake.endpoint || "/" }
     this.session = station.session ?? {}

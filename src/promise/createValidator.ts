@@ -9,9 +9,6 @@ import type { Ajv, ErrorObject, ValidateFunction } from "ajv"
 import type * as AjvFormats from "ajv-formats"
 import type traverse from "json-schema-traverse"
 import { maxDescriptionLength, type RPCError, RPCFormatViolationError, RPCProtocolError } from "../RPCError.ts"
-import { Ocpp16 } from "../schemas/ocpp16.ts"
-import { Ocpp21 } from "../schemas/ocpp21.ts"
-import { Ocpp201 } from "../schemas/ocpp201.ts"
 import type * as Core from "../Validator.ts"
 import {
   alternatives,
@@ -23,6 +20,7 @@ import {
   toError,
   unknown,
 } from "../validator/Fault.ts"
+import { checkBy, names } from "./standard.ts"
 
 /** A JSON Schema (draft-07). One that stands for a payload has an `$id` such as `urn:Echo.req`. */
 export type JsonSchema = { readonly $id?: string; readonly [keyword: string]: unknown }
@@ -52,9 +50,7 @@ export class Validator implements Core.Validator {
 }
 
 /** The validators of `ocpp1.6`, `ocpp2.0.1` and `ocpp2.1`. */
-export const standardValidators: ReadonlyArray<Validator> = [Ocpp16, Ocpp201, Ocpp21].map(
-  ({ name, validator }) => new Validator(name, validator.check),
-)
+export const standardValidators: ReadonlyArray<Validator> = names.map((name) => new Validator(name, checkBy(name)))
 
 /** Which payload of which action a schema id stands for. */
 const payloadOf = (schemaId: string): { readonly action: string; readonly part: Core.Part } => {

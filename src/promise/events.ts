@@ -2,9 +2,9 @@
 import { Buffer } from "node:buffer"
 import type { EventEmitter } from "node:events"
 import type { IncomingMessage } from "node:http"
-import { MessageType } from "../Codec.ts"
 import type { Event } from "../connection/Event.ts"
 import type { CloseInfo } from "../connection/Rpc.ts"
+import { MessageType } from "../Frame.ts"
 import type { RPCError } from "../RPCError.ts"
 import { guarded } from "../Transport.ts"
 

@@ -1,11 +1,9 @@
 /** The options of the promise face, and what they are called in the core. */
 import type { Options as CoreOptions } from "../connection/Settings.ts"
-import * as Protocol from "../Protocol.ts"
-import { Ocpp16 } from "../schemas/ocpp16.ts"
-import { Ocpp21 } from "../schemas/ocpp21.ts"
-import { Ocpp201 } from "../schemas/ocpp201.ts"
+import * as Dialect from "../Dialect.ts"
 import type { ClientOptions, ServerOptions } from "../WebSocket.ts"
 import { standardValidators, type Validator } from "./createValidator.ts"
+import { standard } from "./standard.ts"
 
 /** What clients and servers have in common. */
 export interface CommonOptions {
@@ -121,16 +119,12 @@ export const timespan = (millis: number | undefined): number | undefined => {
   return millis > 0 && millis <= 2_147_483_647 ? millis : Number.POSITIVE_INFINITY
 }
 
-const standard: ReadonlyMap<string, Protocol.Protocol> = new Map(
-  [Ocpp16, Ocpp201, Ocpp21].map((protocol) => [protocol.name, protocol]),
-)
-
 /**
  * The subprotocols by their names.
  *
  * @throws {Error} when strict mode asks for a subprotocol without validator, or for none at all.
  */
-export const protocolsOf = (options: CommonOptions): ReadonlyArray<Protocol.Protocol> => {
+export const protocolsOf = (options: CommonOptions): ReadonlyArray<Dialect.Dialect> => {
   const { protocols = [], strictMode = false, strictModeValidators = [] } = options
   if (typeof strictMode !== "boolean" && !Array.isArray(strictMode)) {
     throw new Error(`strictMode must be true, false or an array of subprotocols; got ${JSON.stringify(strictMode)}`)
@@ -147,8 +141,8 @@ export const protocolsOf = (options: CommonOptions): ReadonlyArray<Protocol.Prot
 }
 
 /** A subprotocol by its name, built-in or not. */
-export const protocolNamed = (name: string, validators: ReadonlyArray<Validator> = []): Protocol.Protocol => {
-  const known = standard.get(name) ?? Protocol.make(name, [])
+export const protocolNamed = (name: string, validators: ReadonlyArray<Validator> = []): Dialect.Dialect => {
+  const known = standard(name) ?? Dialect.unknown(name)
   const validator = validators.findLast(({ subprotocol }) => subprotocol === name)
   return validator === undefined ? known : { ...known, validator }
 }

@@ -5,7 +5,7 @@
  * person to act on: what came is described, never copied, and everything is short, however large the payload.
  */
 import { type Code, createRPCError, maxDescriptionLength, type RPCError } from "../RPCError.ts"
-import { counted } from "../schemas/payload.ts"
+import { counted } from "./Formats.ts"
 
 /** One fault, with the field names of ajv. */
 export interface Fault {

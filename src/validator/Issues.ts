@@ -1,7 +1,7 @@
 /** The issues of Effect's parser as faults. */
 import type * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
-import { expectedBy, keywordOf } from "./Checks.ts"
+import { checkId } from "../schemas/payload.ts"
 import { alternatives, describe, describeFor, type Search, shortened } from "./Fault.ts"
 
 /** Adds the faults that an issue reports about the value at which a search is. */
@@ -116,3 +116,39 @@ const typesOf = (ast: SchemaAST.AST): ReadonlySet<string> => {
       return new Set([ast._tag.toLowerCase()])
   }
 }
+
+const keywords: ReadonlyMap<unknown, string> = new Map<string, string>([
+  [checkId.integer, "type"],
+  [checkId.tenths, "multipleOf"],
+  [checkId.dateTime, "format"],
+  [checkId.dateTimeMaybeLocal, "format"],
+  [checkId.uri, "format"],
+  ["effect/schema/isInt", "type"],
+  ["effect/schema/isFinite", "type"],
+  ["effect/schema/isMultipleOf", "multipleOf"],
+  ["effect/schema/isGreaterThan", "exclusiveMinimum"],
+  ["effect/schema/isGreaterThanOrEqualTo", "minimum"],
+  ["effect/schema/isLessThan", "exclusiveMaximum"],
+  ["effect/schema/isLessThanOrEqualTo", "maximum"],
+  ["effect/schema/isBetween", "minimum"],
+  ["effect/schema/isMinCodePoints", "minLength"],
+  ["effect/schema/isMaxCodePoints", "maxLength"],
+  ["effect/schema/isBetweenCodePoints", "minLength"],
+  ["effect/schema/isMinLength", "minLength"],
+  ["effect/schema/isMaxLength", "maxLength"],
+  ["effect/schema/isBetweenLength", "minLength"],
+  ["effect/schema/isPattern", "pattern"],
+])
+
+const keywordsOfArrays: ReadonlyMap<unknown, string> = new Map<string, string>([
+  ["effect/schema/isMinLength", "minItems"],
+  ["effect/schema/isMaxLength", "maxItems"],
+  ["effect/schema/isBetweenLength", "minItems"],
+])
+
+/** The keyword that a check stands for, on an array or on anything else. */
+export const keywordOf = (filter: SchemaAST.Filter<never>, onArray: boolean): string | undefined =>
+  (onArray ? keywordsOfArrays : keywords).get(filter.annotations?.representation?.id)
+
+/** What a check expects, in words. */
+export const expectedBy = (filter: SchemaAST.Filter<never>): string => filter.annotations?.expected ?? "a valid value"

@@ -1,21 +1,13 @@
 /**
- * What a Schema asks of a JSON value.
- *
- * Rules are made from the Schema's AST, node by node. Nodes that JSON Schema has too (objects, arrays, strings, numbers,
- * enumerations) have rules of their own; any other node is left to Effect's parser.
+ * What a shape asks of a JSON value.
  *
  * A rule judges what `JSON.stringify` would send: only an object's own enumerable properties count, one whose value is
  * `undefined` is absent, and what has a `toJSON` method is no object.
  */
-import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
-import * as SchemaAST from "effect/SchemaAST"
-import * as SchemaParser from "effect/SchemaParser"
-import { checkId } from "../schemas/payload.ts"
-import { type Check, checksOf, expectedBy } from "./Checks.ts"
+import type { Check } from "./Check.ts"
 import { alternatives, describe, hasToJson, maxFaults, type Search } from "./Fault.ts"
 import type { Code } from "./Guard.ts"
-import { addFilter, addIssue } from "./Issues.ts"
+import type { ObjectShape, Property, Shape } from "./Shape.ts"
 
 /** What a value has to be, told twice: as code that is quick to say yes, and as a search for what is wrong. */
 export interface Rule {
@@ -26,57 +18,45 @@ export interface Rule {
   readonly emit: (value: string, code: Code) => string
   /**
    * Finds the faults of a value. In an object first the missing properties, then the unknown ones, then the faults of the
-   * values, each in the order of the Schema (the unknown ones: of the payload).
+   * values, each in the order of the shape (the unknown ones: of the payload).
    */
   readonly explain: (value: unknown, search: Search) => void
 }
 
-const rules = new WeakMap<SchemaAST.AST, Rule>()
+const rules = new WeakMap<Shape, Rule>()
 
-/** The rule for a Schema's `Type`. */
-export const fromSchema = (schema: Schema.Constraint): Rule => fromAst(SchemaAST.toType(schema.ast))
-
-const fromAst = (ast: SchemaAST.AST): Rule => {
-  let rule = rules.get(ast)
+/** The rule of a shape. */
+export const of = (shape: Shape): Rule => {
+  let rule = rules.get(shape)
   if (rule === undefined) {
-    rule = ruleOf(ast) ?? parsed(ast)
-    rules.set(ast, rule)
+    rule = ruleOf(shape)
+    rules.set(shape, rule)
   }
   return rule
 }
 
-/** The rule for a node that JSON Schema has too. */
-const ruleOf = (ast: SchemaAST.AST): Rule | undefined => {
-  switch (ast._tag) {
-    case "String":
-      return string(checksOf(ast))
-    case "Number":
-      return number(checksOf(ast))
-    case "Arrays":
-      return array(ast)
-    case "Suspend":
-      return suspended(ast)
-  }
-  if (ast.checks !== undefined) return undefined
-  switch (ast._tag) {
-    case "Any":
-    case "Unknown":
+const ruleOf = (shape: Shape): Rule => {
+  switch (shape.is) {
+    case "anything":
       return anything
-    case "Boolean":
+    case "boolean":
       return boolean
-    case "Literal":
-      return enumeration([ast.literal])
-    case "Union":
-      return ast.types.every(isPlainLiteral) ? enumeration(ast.types.map((type) => type.literal)) : undefined
-    case "Objects":
-      return object(ast)
-    default:
-      return undefined
+    case "string":
+      return string(shape.checks)
+    case "number":
+      return number(shape.checks)
+    case "enumeration":
+      return enumeration(shape.values)
+    case "array":
+      return array(shape)
+    case "object":
+      return object(shape)
+    case "suspended":
+      return suspended(shape)
+    case "foreign":
+      return shape.rule
   }
 }
-
-const isPlainLiteral = (ast: SchemaAST.AST): ast is SchemaAST.Literal =>
-  ast._tag === "Literal" && ast.checks === undefined
 
 const anything: Rule = { emit: () => "true", explain: () => {} }
 
@@ -95,11 +75,8 @@ const string = (checks: ReadonlyArray<Check>): Rule => ({
   },
 })
 
-const number = (all: ReadonlyArray<Check>): Rule => {
-  // Every JSON number is finite.
-  const checks = all.filter(({ filter }) => filter.annotations?.representation?.id !== "effect/schema/isFinite")
-  const narrower = checks.find(({ keyword }) => keyword === "type")
-  const type = narrower === undefined ? "number" : expectedBy(narrower.filter)
+const number = (checks: ReadonlyArray<Check>): Rule => {
+  const type = checks.find(({ keyword }) => keyword === "type")?.expected ?? "number"
   return {
     emit: (value, code) => [`Number.isFinite(${value})`, ...checks.map(({ emit }) => emit(value, code))].join(" && "),
     explain: (value, search) => {
@@ -109,7 +86,7 @@ const number = (all: ReadonlyArray<Check>): Rule => {
   }
 }
 
-const enumeration = (literals: ReadonlyArray<SchemaAST.LiteralValue>): Rule => {
+const enumeration = (literals: ReadonlyArray<unknown>): Rule => {
   const values: ReadonlySet<unknown> = new Set(literals)
   const types = [...new Set(literals.map((literal) => typeof literal))]
   return {
@@ -122,16 +99,12 @@ const enumeration = (literals: ReadonlyArray<SchemaAST.LiteralValue>): Rule => {
   }
 }
 
-const array = (ast: SchemaAST.Arrays): Rule | undefined => {
-  const [itemAst, ...others] = ast.rest
-  const checks = checksOf(ast)
-  const isList =
-    ast.elements.length === 0 && others.length === 0 && checks.every(({ keyword }) => keyword !== undefined)
-  if (itemAst === undefined || !isList) return undefined
-  const item = fromAst(itemAst)
+const array = (shape: Shape & { readonly is: "array" }): Rule => {
+  const { checks } = shape
+  const item = of(shape.item)
   return {
     emit: (value, code) => {
-      const name = code.function(ast, () => {
+      const name = code.function(shape, () => {
         const isList = ["Array.isArray(v)", ...checks.map(({ emit }) => emit("v", code))].join(" && ")
         return `
           if (!(${isList})) return false
@@ -141,7 +114,7 @@ const array = (ast: SchemaAST.Arrays): Rule | undefined => {
       return `${name}(${value})`
     },
     explain: (value, search) => {
-      if (search.canSkip(ast, value)) return
+      if (search.canSkip(shape, value)) return
       if (!Array.isArray(value)) {
         search.add("type", "array", describe(value))
         return
@@ -156,25 +129,22 @@ const array = (ast: SchemaAST.Arrays): Rule | undefined => {
   }
 }
 
-interface Property {
+interface Member {
   readonly name: string
   readonly rule: Rule
   readonly isRequired: boolean
 }
 
-const object = (ast: SchemaAST.Objects): Rule | undefined => {
-  const others = othersOf(ast)
-  if (others === undefined) return undefined
-  const properties = ast.propertySignatures.map(({ name, type }) => ({
-    name: String(name),
-    rule: fromAst(type),
-    isRequired: !SchemaAST.isOptional(type),
-  }))
-  const names = new Set(properties.map(({ name }) => name))
+const memberOf = ({ isRequired, name, shape }: Property): Member => ({ name, rule: of(shape), isRequired })
+
+const object = (shape: ObjectShape): Rule => {
+  const members = shape.properties.map(memberOf)
+  const others = shape.others === undefined ? none : of(shape.others)
+  const names = new Set(members.map(({ name }) => name))
   return {
-    emit: (value, code) => `${code.function(ast, () => emitObject(properties, others, code))}(${value})`,
+    emit: (value, code) => `${code.function(shape, () => emitObject(members, others, code))}(${value})`,
     explain: (value, search) => {
-      if (search.canSkip(ast, value)) return
+      if (search.canSkip(shape, value)) return
       if (!isObject(value)) {
         search.add("type", "object", describe(value))
         return
@@ -185,7 +155,7 @@ const object = (ast: SchemaAST.Objects): Rule | undefined => {
         search.leave()
       }
       const present = new Set(Object.keys(value).filter((name) => value[name] !== undefined))
-      for (const { name, isRequired } of properties) {
+      for (const { name, isRequired } of members) {
         if (isRequired && !present.has(name)) search.addMissing(name)
       }
       const unknown = [...present].filter((name) => !names.has(name))
@@ -194,7 +164,7 @@ const object = (ast: SchemaAST.Objects): Rule | undefined => {
           search.addUnknown(name)
         }
       }
-      for (const { name, rule } of properties) {
+      for (const { name, rule } of members) {
         if (present.has(name)) explainMember(name, rule)
       }
       if (others !== none) {
@@ -205,7 +175,7 @@ const object = (ast: SchemaAST.Objects): Rule | undefined => {
 }
 
 /** The body of a function of `v`. What it says no to by mistake, {@link Rule.explain} puts right. */
-const emitObject = (properties: ReadonlyArray<Property>, others: Rule, code: Code): string => {
+const emitObject = (properties: ReadonlyArray<Member>, others: Rule, code: Code): string => {
   const required = properties.filter(({ isRequired }) => isRequired)
   const members = properties.map(({ name, rule, isRequired }) => {
     const valid = rule.emit("x", code)
@@ -223,12 +193,12 @@ const emitObject = (properties: ReadonlyArray<Property>, others: Rule, code: Cod
 }
 
 /** All properties are known when there are as many as have been found: the required ones and `n` others. */
-const emitNoOthers = (required: ReadonlyArray<Property>): string => `
+const emitNoOthers = (required: ReadonlyArray<Member>): string => `
   for (const k in v) n--
   return n === ${-required.length}`
 
 /** A required property is looked for once more, because one that cannot be enumerated is not sent. */
-const emitOthers = (required: ReadonlyArray<Property>, others: Rule, code: Code): string => {
+const emitOthers = (required: ReadonlyArray<Member>, others: Rule, code: Code): string => {
   const check =
     others === anything
       ? `if (n === ${required.length}) return true`
@@ -246,52 +216,17 @@ const emitOthers = (required: ReadonlyArray<Property>, others: Rule, code: Code)
 /** What an unknown property has to be where there must be none. */
 const none: Rule = { emit: () => "false", explain: () => {} }
 
-/** The rule for the properties that an object does not name; nothing when JSON Schema has no such objects. */
-const othersOf = (ast: SchemaAST.Objects): Rule | undefined => {
-  const [index, ...more] = ast.indexSignatures
-  if (ast.propertySignatures.some(({ name }) => typeof name === "symbol") || more.length > 0) return undefined
-  // Effect takes a Struct without properties for anything that is not null or undefined.
-  if (index === undefined) return ast.propertySignatures.length === 0 ? undefined : anything
-  if (index.parameter._tag !== "String") return undefined
-  const [check, ...checks] = index.parameter.checks ?? []
-  if (check === undefined) {
-    const others = fromAst(index.type)
-    // An index signature is about the named properties, too.
-    return others === anything || ast.propertySignatures.length === 0 ? others : undefined
-  }
-  return checks.length === 0 && check.annotations?.representation?.id === checkId.unknownProperty ? none : undefined
-}
-
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !hasToJson(value)
 
-const suspended = (ast: SchemaAST.Suspend): Rule => {
-  const rule = () => fromAst(SchemaAST.toType(ast.thunk()))
+const suspended = (shape: Shape & { readonly is: "suspended" }): Rule => {
+  const rule = () => of(shape.shape())
   return {
-    emit: (value, code) => `${code.function(ast, () => `return ${rule().emit("v", code)}`)}(${value})`,
+    emit: (value, code) => `${code.function(shape, () => `return ${rule().emit("v", code)}`)}(${value})`,
     explain: (value, search) => rule().explain(value, search),
   }
 }
 
-/** The rule for any other node: the verdict of Effect's parser. */
-const parsed = (ast: SchemaAST.AST): Rule => {
-  const schema = Schema.make<Schema.Codec<unknown>>(ast)
-  const accepts = SchemaParser.is(schema)
-  const decode = SchemaParser.decodeUnknownResult(schema)
-  return {
-    emit: (value, code) => `${code.constant(accepts)}(${value})`,
-    explain: (value, search) => {
-      const result = decode(value, { errors: "all" })
-      if (Result.isFailure(result)) addIssue(result.failure, value, search)
-    },
-  }
-}
-
 const explainChecks = (checks: ReadonlyArray<Check>, value: unknown, search: Search): void => {
-  for (const { filter, run } of checks) {
-    const issue = run(value)
-    if (issue === undefined) continue
-    addFilter(filter, issue, value, search)
-    if (filter.aborted) return
-  }
+  for (const { explain } of checks) if (explain(value, search)) return
 }

@@ -1,0 +1,104 @@
+/** The answer to one call of the other side: whatever a handler returns, throws or passes to `reply`, whenever it does. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { type RPCError, RPCGenericError } from "../RPCError.ts"
+
+type Answer = Exit.Exit<unknown, RPCError>
+
+/** The answer to one call. The first one counts. */
+export class Reply {
+  readonly #toRPCError: (error: Error) => RPCError
+  #isGiven = false
+  #answer: Answer | undefined
+  #resume: ((answer: Answer) => void) | undefined
+  #controller: AbortController | undefined
+  #isAborted = false
+
+  constructor(toRPCError: (error: Error) => RPCError) {
+    this.#toRPCError = toRPCError
+  }
+
+  /** Aborts when the connection is lost. Made when it is asked for: that costs more than the rest of a call. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#isAborted) this.#controller.abort()
+    return this.#controller.signal
+  }
+
+  /** Answers with a value, an error, or a promise of either. */
+  give(answer: unknown): void {
+    if (this.#isGiven) return
+    this.#isGiven = true
+    if (!isThenable(answer)) return this.#settle(answer)
+    answer.then(
+      (value) => this.#settle(value),
+      (reason) => this.#fail(reason),
+    )
+  }
+
+  /** Answers with an error, whatever was thrown. */
+  refuse(reason: unknown): void {
+    if (this.#isGiven) return
+    this.#isGiven = true
+    this.#fail(reason)
+  }
+
+  /** Answers with what a handler returns or throws. */
+  giveResultOf(handler: () => unknown): void {
+    try {
+      const returned = handler()
+      if (!isThenable(returned)) return this.give(returned)
+      returned.then(
+        (value) => this.give(value),
+        (reason) => this.refuse(reason),
+      )
+    } catch (error) {
+      this.refuse(error)
+    }
+  }
+
+  /** The answer as an Effect: an Exit, where it is there already. */
+  get effect(): Effect.Effect<unknown, RPCError> {
+    if (this.#answer !== undefined) return this.#answer
+    return Effect.callback((resume) => {
+      this.#resume = resume
+      return Effect.sync(() => this.#abort())
+    })
+  }
+
+  #fail(reason: unknown): void {
+    this.#settle(reason instanceof Error ? reason : new RPCGenericError(textOf(reason)))
+  }
+
+  #settle(answer: unknown): void {
+    const exit = this.#toExit(answer)
+    if (this.#resume === undefined) this.#answer = exit
+    else this.#resume(exit)
+  }
+
+  #toExit(answer: unknown): Answer {
+    try {
+      return answer instanceof Error ? Exit.fail(this.#toRPCError(answer)) : Exit.succeed(answer)
+    } catch {
+      // An error whose own fields throw.
+      return Exit.fail(new RPCGenericError("the handler failed"))
+    }
+  }
+
+  #abort(): void {
+    this.#isAborted = true
+    this.#controller?.abort()
+  }
+}
+
+const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
+
+/** What a value says of itself; nothing, when that throws. */
+export const textOf = (value: unknown): string => {
+  try {
+    return String(value)
+  } catch {
+    return ""
+  }
+}

@@ -1,0 +1,79 @@
+/** The HTTP servers that we make: what they bound, how they listen and how they end. */
+import type { Buffer } from "node:buffer"
+import * as Http from "node:http"
+import * as Https from "node:https"
+import type { Duplex } from "node:stream"
+import type { TlsOptions } from "node:tls"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+
+/** The server could not listen. */
+export class ListenError extends Data.TaggedError("ListenError")<{
+  readonly message: string
+  readonly cause: unknown
+}> {}
+
+/** Where a server listens. */
+export interface ListenOptions {
+  /** Default: any free port. */
+  readonly port?: number
+  /** Default: all interfaces. */
+  readonly host?: string
+  /** Certificates and keys; makes it `wss://` (security profiles 2 and 3). TLS 1.2 is the floor. */
+  readonly tls?: TlsOptions
+}
+
+/** The limits keep slow or oversized requests from holding sockets. */
+const make = (tls: TlsOptions | undefined): Http.Server => {
+  const limits = {
+    headersTimeout: 10_000,
+    requestTimeout: 10_000,
+    connectionsCheckingInterval: 1_000,
+    maxHeaderSize: 8 * 1024,
+  }
+  const notFound: Http.RequestListener = (_, response) => {
+    response.writeHead(404, { connection: "close" }).end()
+  }
+  return tls === undefined
+    ? Http.createServer(limits, notFound)
+    : Https.createServer({ minVersion: "TLSv1.2", handshakeTimeout: 10_000, ...limits, ...tls }, notFound)
+}
+
+/** Ends a server and what is connected to it. */
+export const close = (httpServer: Http.Server): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    httpServer.closeAllConnections()
+    httpServer.close(() => resume(Exit.void))
+  })
+
+/** The failure to listen. */
+export const cannotListen = ({ port = 0 }: ListenOptions, cause: unknown): Effect.Effect<never, ListenError> => {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  return Effect.fail(new ListenError({ message: `cannot listen on port ${port}: ${why}`, cause }))
+}
+
+/** A server that listens. Interrupting the Effect abandons the attempt. */
+export const listen = (
+  options: ListenOptions,
+  onUpgrade: (request: Http.IncomingMessage, socket: Duplex, head: Buffer) => void,
+): Effect.Effect<Http.Server, ListenError> =>
+  Effect.callback((resume) => {
+    const onError = (cause: unknown) => resume(cannotListen(options, cause))
+    let httpServer: Http.Server
+    try {
+      httpServer = make(options.tls)
+      httpServer.on("upgrade", onUpgrade)
+      httpServer.once("error", onError)
+      httpServer.listen(options.port ?? 0, options.host)
+    } catch (cause) {
+      return onError(cause)
+    }
+    httpServer.once("listening", () => {
+      httpServer.off("error", onError)
+      resume(Exit.succeed(httpServer))
+    })
+    return Effect.sync(() => {
+      httpServer.close()
+    })
+  })

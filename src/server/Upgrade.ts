@@ -1,0 +1,122 @@
+/**
+ * Upgrade requests: what answers those that come to nothing, and what waits for `auth` with those that may come to something.
+ */
+import { Buffer } from "node:buffer"
+import { type IncomingMessage, STATUS_CODES } from "node:http"
+import type { Duplex } from "node:stream"
+import * as Data from "effect/Data"
+import type { Dialect } from "../Dialect.ts"
+import type { Transport } from "../Transport.ts"
+import type { Acceptor } from "../WebSocket.ts"
+
+/** The refusal of an upgrade request. */
+export class Rejected extends Data.TaggedError("Rejected")<{
+  /** The HTTP status, from 400 to 599. */
+  readonly code: number
+  /** The response body. */
+  readonly message: string
+}> {}
+
+/**
+ * Refuses a station: `auth` fails with it. OCPP asks for 404 when the identity is unknown and 401 when the credentials
+ * are wrong.
+ *
+ * @throws {RangeError} when the code is not an HTTP error status.
+ */
+export const reject = (code = 400, message = ""): Rejected => {
+  if (Number.isInteger(code) && code >= 400 && code <= 599) return new Rejected({ code, message })
+  throw new RangeError(`reject takes an HTTP status from 400 to 599; got ${code}`)
+}
+
+/** What `auth` succeeds with to choose the subprotocol itself. */
+export class Accepted extends Data.TaggedClass("Accepted")<{
+  readonly session: unknown
+  readonly protocol: Dialect
+}> {}
+
+/** Accepts a station with a subprotocol of its offer that is not the one the server would choose. */
+export const accept = (session: unknown, protocol: Dialect): Accepted => new Accepted({ session, protocol })
+
+/** A station at the door: an upgrade request that nobody has answered. */
+export interface Upgrade {
+  readonly request: IncomingMessage
+  readonly socket: Duplex
+  /** Calls `onGone` when the station goes away; until the returned function is called. */
+  readonly watch: (onGone: () => void) => () => void
+  /** Completes the handshake with a subprotocol; `undefined` when the request is none that can be completed. */
+  readonly accept: (protocol: string | undefined) => Transport | undefined
+  /** Answers with an HTTP error, and ends the connection. */
+  readonly refuse: (rejected: Rejected) => void
+}
+
+/** How much a station may send ahead while it is authenticated; what is more waits in its socket. */
+const maxEarlyBytes = 64 * 1024
+
+const ignore = () => {}
+
+/** The upgrade request of an HTTP server. */
+export class HttpUpgrade implements Upgrade {
+  readonly request: IncomingMessage
+  readonly socket: Duplex
+  readonly #acceptor: Acceptor
+  /** What came behind the request's head. */
+  #head: Uint8Array
+
+  constructor(request: IncomingMessage, socket: Duplex, head: Uint8Array, acceptor: Acceptor) {
+    this.request = request
+    this.socket = socket
+    this.#head = head
+    this.#acceptor = acceptor
+    // Whatever happens to the socket before ws has it must not become an uncaught exception.
+    socket.on("error", ignore)
+  }
+
+  /** The end of a socket is only seen by who reads it: what has been read is kept for ws, what is too much is not read. */
+  watch(onGone: () => void): () => void {
+    const { socket } = this
+    const early: Array<Uint8Array> = [this.#head]
+    let earlyBytes = 0
+    const onReadable = () => {
+      for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) {
+        early.push(chunk)
+        earlyBytes += chunk.length
+      }
+      if (earlyBytes > maxEarlyBytes) socket.off("readable", onReadable)
+    }
+    const ends = ["close", "end", "error"]
+    for (const event of ends) socket.on(event, onGone)
+    socket.on("readable", onReadable)
+    return () => {
+      for (const event of ends) socket.off(event, onGone)
+      socket.off("readable", onReadable)
+      this.#head = Buffer.concat(early)
+    }
+  }
+
+  accept(protocol: string | undefined): Transport | undefined {
+    try {
+      this.socket.off("error", ignore)
+      return this.#acceptor.accept(this.request, this.socket, this.#head, protocol)
+    } catch {
+      // ws throws when another listener has upgraded this socket already; then it is not ours.
+      return undefined
+    }
+  }
+
+  refuse({ code, message }: Rejected): void {
+    const { socket } = this
+    if (!socket.writable) {
+      socket.destroy()
+      return
+    }
+    const body = Buffer.from(message)
+    const head = [
+      `HTTP/1.1 ${code} ${STATUS_CODES[code] ?? "Rejected"}`,
+      "Connection: close",
+      "Content-Type: text/plain; charset=utf-8",
+      `Content-Length: ${body.length}`,
+    ]
+    socket.once("finish", () => socket.destroy())
+    socket.end(Buffer.concat([Buffer.from(`${head.join("\r\n")}\r\n\r\n`), body]))
+  }
+}
