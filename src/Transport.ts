@@ -41,17 +41,19 @@ export interface Transport {
   readonly terminate: () => void
 }
 
-/**
- * Calls a function of the program's. What it throws surfaces, as an uncaught exception, in a turn of its own: it must not
- * tear the connection that happened to call it.
- */
+/** Lets what the program has thrown surface, as an uncaught exception, in a turn of its own. */
+export const surface = (error: unknown): void => {
+  setImmediate(() => {
+    throw error
+  })
+}
+
+/** Calls a function of the program's. What it throws must not tear the connection that happened to call it: it surfaces. */
 export const guarded = (call: () => void): void => {
   try {
     call()
   } catch (error) {
-    setImmediate(() => {
-      throw error
-    })
+    surface(error)
   }
 }
 

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Ws from "ws"
 import { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
-import { closeReason, guarded, isSendableCode, type Listener, type Transport } from "./Transport.ts"
+import { closeReason, isSendableCode, type Listener, surface, type Transport } from "./Transport.ts"
 
 export type { ClientOptions, ServerOptions } from "ws"
 export * from "./ConnectError.ts"
@@ -82,10 +82,10 @@ export const dial = (
 
 const handshake = (url: string, options: DialOptions): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
   Effect.callback((resume) => {
-    let socket: Ws.WebSocket
+    let socket: Socket
     const { maxFragments, maxPayload, perMessageDeflate, webSocket } = options
     try {
-      socket = new Ws.WebSocket(url, [...options.protocols], {
+      socket = new Socket(url, [...options.protocols], {
         minVersion: "TLSv1.2",
         ...limits,
         perMessageDeflate: perMessageDeflate ?? false,
@@ -107,7 +107,7 @@ const handshake = (url: string, options: DialOptions): Effect.Effect<Dialled, Co
     socket.on("upgrade", (response) => {
       socket.on("open", () => {
         socket.removeAllListeners()
-        resume(Exit.succeed(Object.assign(new SocketTransport(socket), { response })))
+        resume(Exit.succeed(Object.assign(new SocketTransport(socket, response.socket), { response })))
       })
     })
     return Effect.sync(() => socket.terminate())
@@ -145,7 +145,7 @@ export const makeAcceptor = (options: SocketOptions & { readonly webSocket?: Ws.
     throw new TypeError("webSocket must not have verifyClient or handleProtocols: that is what auth decides")
   }
   const chosen = new WeakMap<IncomingMessage, string | undefined>()
-  const server = new Ws.WebSocketServer({
+  const server = new Ws.WebSocketServer<typeof Socket>({
     clientTracking: false,
     ...limits,
     perMessageDeflate: perMessageDeflate === true ? serverDeflate : perMessageDeflate,
@@ -153,6 +153,7 @@ export const makeAcceptor = (options: SocketOptions & { readonly webSocket?: Ws.
     ...(maxFragments === undefined ? undefined : { maxFragments }),
     ...webSocket,
     noServer: true,
+    WebSocket: Socket,
     handleProtocols: (_, request) => chosen.get(request) ?? false,
   })
   return {
@@ -160,44 +161,91 @@ export const makeAcceptor = (options: SocketOptions & { readonly webSocket?: Ws.
       chosen.set(request, protocol)
       let transport: Transport | undefined
       server.handleUpgrade(request, socket, Buffer.from(head.buffer, head.byteOffset, head.byteLength), (accepted) => {
-        transport = new SocketTransport(accepted)
+        transport = new SocketTransport(accepted, socket)
       })
       return transport
     },
   }
 }
 
+/** A socket that tells its transport what happens, without listeners in between: this is on the path of every message. */
+class Socket extends Ws.WebSocket {
+  transport: SocketTransport | undefined
+
+  override emit(event: string | symbol, first?: unknown, second?: unknown): boolean {
+    return this.transport === undefined
+      ? super.emit(event, first, second)
+      : this.transport.onEvent(event, first, second)
+  }
+}
+
+/** Beyond so many bytes, what is written in a tick is not held until the tick ends. */
+const maxCorkedBytes = 8 * 1024
+
 class SocketTransport implements Transport {
   readonly protocol: string
-  readonly #socket: Ws.WebSocket
+  readonly #socket: Socket
+  /** What the socket writes to. */
+  readonly #stream: Duplex
   #listener: Listener | undefined
   #early: Array<(listener: Listener) => void> | undefined = []
   #error: Error | undefined
+  #isCorked = false
+  #isDeaf = false
 
-  constructor(socket: Ws.WebSocket) {
+  constructor(socket: Socket, stream: Duplex) {
     this.#socket = socket
+    this.#stream = stream
     this.protocol = socket.protocol
-    // ws would never close a socket whose listener has thrown: hence `guarded`.
-    socket.on("message", (data: Buffer, isBinary) => {
-      if (isBinary && !isUtf8(data)) {
-        socket.removeAllListeners("message")
-        return socket.close(1007, "a binary message is not UTF-8")
+    socket.transport = this
+  }
+
+  onEvent(event: string | symbol, first: unknown, second: unknown): boolean {
+    switch (event) {
+      case "message":
+        this.#onMessage(first as Buffer, second as boolean)
+        return true
+      case "ping":
+        this.#listener?.onPing()
+        return true
+      case "pong":
+        this.#listener?.onPong()
+        return true
+      case "error": {
+        const error = first as Error
+        this.#error = error
+        this.#deliver((listener) => listener.onError(error))
+        return true
       }
-      const text = data.toString()
-      if (this.#listener === undefined) this.#early?.push((listener) => listener.onMessage(text))
-      else guarded(() => this.#listener?.onMessage(text))
-    })
-    socket.on("pong", () => this.#listener?.onPong())
-    socket.on("ping", () => this.#listener?.onPing())
-    socket.on("error", (error) => {
-      this.#error = error
-      this.#deliver((listener) => listener.onError(error))
-    })
-    socket.on("close", (code, reason) => {
-      // After an error of its own ws reports 1006 and nothing more; the error says what it was.
-      const why = code === 1006 && this.#error !== undefined ? this.#error.message : reason.toString()
-      this.#deliver((listener) => listener.onClose(code, why))
-    })
+      case "close": {
+        const code = first as number
+        // After an error of its own ws reports 1006 and nothing more; the error says what it was.
+        const reason = code === 1006 && this.#error !== undefined ? this.#error.message : String(second)
+        this.#deliver((listener) => listener.onClose(code, reason))
+        return true
+      }
+      default:
+        return false
+    }
+  }
+
+  #onMessage(data: Buffer, isBinary: boolean): void {
+    if (this.#isDeaf) return
+    if (isBinary && !isUtf8(data)) {
+      this.#isDeaf = true
+      return this.#socket.close(1007, "a binary message is not UTF-8")
+    }
+    const text = data.toString()
+    if (this.#listener === undefined) {
+      this.#early?.push((listener) => listener.onMessage(text))
+      return
+    }
+    try {
+      this.#listener.onMessage(text)
+    } catch (error) {
+      // ws would never close a socket whose listener has thrown.
+      surface(error)
+    }
   }
 
   get bufferedAmount(): number {
@@ -216,7 +264,24 @@ class SocketTransport implements Transport {
   }
 
   send(message: string | Uint8Array): void {
-    if (this.#socket.readyState === Ws.WebSocket.OPEN) this.#socket.send(message)
+    if (this.#socket.readyState !== Ws.WebSocket.OPEN) return
+    this.#cork()
+    this.#socket.send(message)
+    if (this.#stream.writableLength > maxCorkedBytes) this.uncork()
+  }
+
+  /** What is written in one tick is written at once, when it ends: one call of the kernel's instead of one for each message. */
+  #cork(): void {
+    if (this.#isCorked) return
+    this.#isCorked = true
+    this.#stream.cork()
+    process.nextTick(uncork, this)
+  }
+
+  uncork(): void {
+    if (!this.#isCorked) return
+    this.#isCorked = false
+    this.#stream.uncork()
   }
 
   ping(): void {
@@ -228,6 +293,7 @@ class SocketTransport implements Transport {
   }
 
   terminate(): void {
+    this.uncork()
     this.#socket.terminate()
   }
 
@@ -236,3 +302,5 @@ class SocketTransport implements Transport {
     else event(this.#listener)
   }
 }
+
+const uncork = (transport: SocketTransport): void => transport.uncork()

@@ -31,8 +31,8 @@ import type { Ocpp21 } from "../schemas/ocpp21.ts"
 import type { Ocpp201 } from "../schemas/ocpp201.ts"
 import type { Validator } from "../Validator.ts"
 import { type Emit, emitSafely, type RPCClientEvents, tell, trafficEvents } from "./events.ts"
+import { InboundCall, textOf } from "./InboundCall.ts"
 import { protocolNamed, protocolsOf, type RPCClientOptions, timespan, toCore, toCoreWithDefaults } from "./options.ts"
-import { Reply, textOf } from "./Reply.ts"
 import { standard } from "./standard.ts"
 
 /** Returned by a handler, or passed to `reply`, to send no answer. */
@@ -353,27 +353,14 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   handlers(): Handlers.Handlers {
     return Handlers.dynamic((action) => {
       const handler = this.#handlers.get(action) ?? this.#wildcard
-      return handler === undefined ? undefined : (params, info) => this.#run(handler, params, info)
+      if (handler === undefined) return undefined
+      return (params, { action, messageId }) =>
+        new InboundCall(action, params, messageId, this.#toRPCError).handleBy(handler)
     })
   }
 
-  #run(handler: Handler, params: unknown, info: Handlers.CallInfo): Effect.Effect<unknown, RPCError> {
-    const reply = new Reply((error) => this.#toRPCError(error))
-    const call: Call = {
-      method: info.action,
-      params,
-      messageId: info.messageId,
-      get signal() {
-        return reply.signal
-      },
-      reply: (answer) => reply.give(answer),
-    }
-    reply.giveResultOf(() => handler(call))
-    return reply.effect
-  }
-
   /** What a handler throws is passed on with its message, and with the rest of it only where that is asked for. */
-  #toRPCError(error: Error): RPCError {
+  readonly #toRPCError = (error: Error): RPCError => {
     if (isRPCError(error)) return error
     const details = this.#options.respondWithDetailedErrors === true ? plain(error) : {}
     return new RPCGenericError(textOf(error.message), details)

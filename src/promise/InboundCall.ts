@@ -1,12 +1,16 @@
-/** The answer to one call of the other side: whatever a handler returns, throws or passes to `reply`, whenever it does. */
+/** One call of the other side: what its handler is given, and whatever that returns, throws or passes to `reply`, whenever it does. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { type RPCError, RPCGenericError } from "../RPCError.ts"
 
 type Answer = Exit.Exit<unknown, RPCError>
 
-/** The answer to one call. The first one counts. */
-export class Reply {
+/** One call of the other side. The first answer counts. */
+export class InboundCall {
+  readonly method: string
+  readonly params: unknown
+  readonly messageId: string
+  readonly reply = (answer: unknown): void => this.#give(answer)
   readonly #toRPCError: (error: Error) => RPCError
   #isGiven = false
   #answer: Answer | undefined
@@ -14,7 +18,10 @@ export class Reply {
   #controller: AbortController | undefined
   #isAborted = false
 
-  constructor(toRPCError: (error: Error) => RPCError) {
+  constructor(method: string, params: unknown, messageId: string, toRPCError: (error: Error) => RPCError) {
+    this.method = method
+    this.params = params
+    this.messageId = messageId
     this.#toRPCError = toRPCError
   }
 
@@ -25,8 +32,24 @@ export class Reply {
     return this.#controller.signal
   }
 
+  /** Lets a handler answer. The answer is an Exit, where the handler has it at once. */
+  handleBy(handler: (call: this) => unknown): Effect.Effect<unknown, RPCError> {
+    try {
+      const returned = handler(this)
+      if (isThenable(returned)) returned.then(this.reply, (reason) => this.#refuse(reason))
+      else this.#give(returned)
+    } catch (error) {
+      this.#refuse(error)
+    }
+    if (this.#answer !== undefined) return this.#answer
+    return Effect.callback((resume) => {
+      this.#resume = resume
+      return Effect.sync(() => this.#abort())
+    })
+  }
+
   /** Answers with a value, an error, or a promise of either. */
-  give(answer: unknown): void {
+  #give(answer: unknown): void {
     if (this.#isGiven) return
     this.#isGiven = true
     if (!isThenable(answer)) return this.#settle(answer)
@@ -37,33 +60,10 @@ export class Reply {
   }
 
   /** Answers with an error, whatever was thrown. */
-  refuse(reason: unknown): void {
+  #refuse(reason: unknown): void {
     if (this.#isGiven) return
     this.#isGiven = true
     this.#fail(reason)
-  }
-
-  /** Answers with what a handler returns or throws. */
-  giveResultOf(handler: () => unknown): void {
-    try {
-      const returned = handler()
-      if (!isThenable(returned)) return this.give(returned)
-      returned.then(
-        (value) => this.give(value),
-        (reason) => this.refuse(reason),
-      )
-    } catch (error) {
-      this.refuse(error)
-    }
-  }
-
-  /** The answer as an Effect: an Exit, where it is there already. */
-  get effect(): Effect.Effect<unknown, RPCError> {
-    if (this.#answer !== undefined) return this.#answer
-    return Effect.callback((resume) => {
-      this.#resume = resume
-      return Effect.sync(() => this.#abort())
-    })
   }
 
   #fail(reason: unknown): void {
