@@ -11,6 +11,7 @@
  * })
  * ```
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -66,7 +67,7 @@ export const makeUnconnected = <R = never>(
 ): Effect.Effect<Client, never, Scope.Scope | Exclude<R, Client>> =>
   Effect.gen(function* () {
     const context = (yield* Effect.context<Exclude<R, Client>>()) as Context.Context<never>
-    const client = new StreamingClient(dial, options as Options, yield* Alarms.make, (self) =>
+    const client = new StreamingClient(dial, options as Options, Alarms.of(yield* Clock.Clock), (self) =>
       // Whatever is made here is a StreamingClient.
       Context.add(context, Client, self as StreamingClient),
     )

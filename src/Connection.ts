@@ -5,6 +5,7 @@
  * one for every station that it accepts, `Client` one after the other for the one station that it is. Use {@link make}
  * directly to speak OCPP over something else than a WebSocket, or in tests.
  */
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -56,7 +57,7 @@ export const make = <Self extends Side, R = never>(
       router: Handlers.route(options.handlers ?? [], options.protocol) as Handlers.Router,
       options,
       settings: settings(options),
-      alarms: yield* Alarms.make,
+      alarms: Alarms.of(yield* Clock.Clock),
     }
     const connection = new DirectConnection<Self>(parts, yield* Effect.context<R>())
     yield* Effect.addFinalizer(() => Effect.andThen(connection.close({ code: 1001 }), connection.ended))

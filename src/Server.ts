@@ -11,6 +11,7 @@
  */
 import type { Server as HttpServer, IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -89,7 +90,7 @@ export const make = <R = never>(
   Effect.gen(function* () {
     const context = (yield* Effect.context<Exclude<R, Station>>()) as Context.Context<never>
     const face = { Station: StreamingStation, context: (station: Station) => Context.add(context, Station, station) }
-    const server = new StreamingServer(options as Options, face, yield* Alarms.make, context)
+    const server = new StreamingServer(options as Options, face, Alarms.of(yield* Clock.Clock), context)
     yield* Effect.addFinalizer(() => server.shutdown)
     return server
   })

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Ws from "ws"
 import { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
+import * as Alarms from "./connection/Alarms.ts"
 import { closeReason, isSendableCode, type Listener, surface, type Transport } from "./Transport.ts"
 
 export type { ClientOptions, ServerOptions } from "ws"
@@ -75,13 +76,26 @@ export const dial = (
   url: string,
   options: DialOptions,
 ): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
-  Effect.timeoutOrElse(handshake(url, options), {
-    duration: options.handshakeTimeout,
-    orElse: () => Effect.fail(connectError(url, options, new Error("the opening handshake timed out"), true)),
-  })
+  Effect.clockWith((clock) => handshake(url, options, Alarms.of(clock)))
 
-const handshake = (url: string, options: DialOptions): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
-  Effect.callback((resume) => {
+const handshake = (
+  url: string,
+  options: DialOptions,
+  alarms: Alarms.Alarms,
+): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
+  Effect.callback((done) => {
+    const alarm: Alarms.Alarm = {
+      at: Number.POSITIVE_INFINITY,
+      ring: () => {
+        done(Exit.fail(connectError(url, options, new Error("the opening handshake timed out"), true)))
+        socket.terminate()
+        return Number.POSITIVE_INFINITY
+      },
+    }
+    const resume: typeof done = (exit) => {
+      alarms.clear(alarm)
+      done(exit)
+    }
     let socket: Socket
     const { maxFragments, maxPayload, perMessageDeflate, webSocket } = options
     try {
@@ -110,7 +124,11 @@ const handshake = (url: string, options: DialOptions): Effect.Effect<Dialled, Co
         resume(Exit.succeed(Object.assign(new SocketTransport(socket, response.socket), { response })))
       })
     })
-    return Effect.sync(() => socket.terminate())
+    alarms.wakeBy(alarm, alarms.now() + options.handshakeTimeout)
+    return Effect.sync(() => {
+      alarms.clear(alarm)
+      socket.terminate()
+    })
   })
 
 const connectError = (url: string, { protocols }: DialOptions, cause: unknown, retryable: boolean) => {

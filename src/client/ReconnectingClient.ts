@@ -38,6 +38,9 @@ export interface Options<R = never> extends ConnectionOptions {
   readonly reconnectResetAfter?: Duration.Input
 }
 
+/** Waits for the time to try again, or fails when there is none. */
+type Wait = (reason: ReconnectReason) => Effect.Effect<unknown, unknown>
+
 /** A client without the Streams of the Effect face. */
 export class ReconnectingClient extends PeerBase<"station"> implements Peer<"station">, Owner {
   readonly identity: string
@@ -78,7 +81,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
     if (options.reconnect !== undefined && options.reconnect !== false && !Schedule.isSchedule(options.reconnect)) {
       throw new RangeError(`reconnect must be a Schedule or false; got ${String(options.reconnect)}`)
     }
-    this.#reconnect = options.reconnect === false ? undefined : (options.reconnect ?? Backoff.ocpp())
+    this.#reconnect = options.reconnect === false ? undefined : (options.reconnect ?? defaultReconnect)
     this.#resetAfter = millis("reconnectResetAfter", options.reconnectResetAfter ?? 10_000)
     this.#context = context(this)
   }
@@ -175,7 +178,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
       return this.#finish({ code: 1006, reason: messageOf(first.cause) }, Exit.asVoid(first))
     }
     let transport = first.value
-    let next = yield* this.#policy()
+    let next: Wait | undefined
     for (;;) {
       const openedAt = this.alarms.now()
       const lost = yield* this.#carry(transport)
@@ -197,23 +200,20 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
     return this.#reconnect === undefined ? Effect.undefined : Schedule.toStepWithSleep(this.#reconnect)
   }
 
-  readonly #retry = Effect.fnUntraced(
-    { self: this },
-    function* (lost: ReconnectReason, wait: (reason: ReconnectReason) => Effect.Effect<unknown, unknown>) {
-      let reason = lost
-      for (;;) {
-        // The schedule ends by failing; then the last reason is why the client gives up.
-        yield* Effect.catch(wait(reason), () => Effect.fail(reason))
-        const attempt = yield* Effect.exit(this.#attempt(this.protocol === "" ? [] : [this.protocol]))
-        if (attempt._tag === "Success") return attempt.value
-        this.hub.emit({ _tag: "ConnectFailure", error: Cause.squash(attempt.cause) })
-        const failure = Exit.findErrorOption(attempt)
-        if (failure._tag === "None") return yield* attempt
-        if (failure.value._tag === "ConnectError" && !failure.value.retryable) return yield* failure.value
-        reason = failure.value
-      }
-    },
-  )
+  readonly #retry = Effect.fnUntraced({ self: this }, function* (lost: ReconnectReason, wait: Wait) {
+    let reason = lost
+    for (;;) {
+      // The schedule ends by failing; then the last reason is why the client gives up.
+      yield* Effect.catch(wait(reason), () => Effect.fail(reason))
+      const attempt = yield* Effect.exit(this.#attempt(this.protocol === "" ? [] : [this.protocol]))
+      if (attempt._tag === "Success") return attempt.value
+      this.hub.emit({ _tag: "ConnectFailure", error: Cause.squash(attempt.cause) })
+      const failure = Exit.findErrorOption(attempt)
+      if (failure._tag === "None") return yield* attempt
+      if (failure.value._tag === "ConnectError" && !failure.value.retryable) return yield* failure.value
+      reason = failure.value
+    }
+  })
 
   #attempt(protocols: ReadonlyArray<string>): Effect.Effect<Transport, ConnectFailure> {
     return Effect.suspend(() => {
@@ -277,6 +277,8 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
     fail()
   }
 }
+
+const defaultReconnect = Backoff.ocpp()
 
 /** What `connect` fails with when the client closes before it is connected. */
 const closedMeanwhile = () =>

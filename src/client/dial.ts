@@ -63,14 +63,22 @@ export const connectionUrl = (endpoint: string, identity: string, query?: DialOp
   if (identity === "." || identity === ".." || !identity.isWellFormed()) {
     throw new TypeError(`identity must be a segment of a URL; got ${JSON.stringify(identity)}`)
   }
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
+  const url = parsed(endpoint)
   if (url?.protocol !== "ws:" && url?.protocol !== "wss:") {
     throw new TypeError(`endpoint must be a ws:// or wss:// URL; got ${JSON.stringify(endpoint)}`)
   }
   url.hash = ""
   url.pathname = `${url.pathname.replace(/\/$/, "")}/${encodeURIComponent(identity)}`
-  for (const [key, value] of new URLSearchParams(query)) url.searchParams.append(key, value)
+  if (query !== undefined) for (const [key, value] of new URLSearchParams(query)) url.searchParams.append(key, value)
   return url.href
+}
+
+const parsed = (endpoint: string): URL | undefined => {
+  try {
+    return new URL(endpoint)
+  } catch {
+    return undefined
+  }
 }
 
 const basicAuthorization = (identity: string, password: NonNullable<DialOptions["password"]>): string => {

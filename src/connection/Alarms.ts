@@ -3,14 +3,12 @@
  *
  * A connection has few moments at which something must happen if nothing else does: a call times out, a ping is due. A
  * fiber and a timer for each would cost more than the call itself, so an {@link Alarm} is a number in a heap, and one
- * fiber sleeps until the earliest. Time is the `Clock` of the Effect that made the alarms, on its monotonic side: setting
- * the machine's clock rings nothing.
+ * fiber sleeps until the earliest. Time is an Effect `Clock`, on its monotonic side: setting the machine's clock rings nothing.
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import type * as Scope from "effect/Scope"
 
 /** Something that wants to be woken. */
 export interface Alarm {
@@ -34,15 +32,23 @@ interface Entry {
   readonly alarm: Alarm
 }
 
-/** Alarms that ring until the Scope closes. */
-export const make: Effect.Effect<Alarms, never, Scope.Scope> = Effect.gen(function* () {
-  const clock = yield* Clock.Clock
-  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+const made = new WeakMap<Clock.Clock, Alarms>()
+
+/** The alarms of a clock: all connections of a program share one heap and one sleeping fiber, which ends when nobody waits. */
+export const of = (clock: Clock.Clock): Alarms => {
+  let alarms = made.get(clock)
+  if (alarms === undefined) {
+    alarms = make(clock)
+    made.set(clock, alarms)
+  }
+  return alarms
+}
+
+const make = (clock: Clock.Clock): Alarms => {
   // A binary heap, earliest first. An entry counts only while its `at` is still its alarm's.
   const heap: Array<Entry> = []
   let sleeper: Fiber.Fiber<void> | undefined
   let wakesAt = Number.POSITIVE_INFINITY
-  let stopped = false
   /** Entries of the heap that do not count any more; at most half of them, for each holds a whole connection. */
   let stale = 0
 
@@ -109,12 +115,12 @@ export const make: Effect.Effect<Alarms, never, Scope.Scope> = Effect.gen(functi
 
   const sleep = () => {
     wakesAt = heap[0]?.at ?? Number.POSITIVE_INFINITY
-    if (heap.length === 0 || stopped) {
+    if (heap.length === 0) {
       sleeper = undefined
       return
     }
     const millis = Math.max(1, Math.ceil(wakesAt - now()))
-    sleeper = runFork(Effect.andThen(clock.sleep(Duration.millis(millis)), Effect.sync(wake)))
+    sleeper = Effect.runFork(Effect.andThen(clock.sleep(Duration.millis(millis)), Effect.sync(wake)))
   }
 
   const wake = () => {
@@ -124,18 +130,10 @@ export const make: Effect.Effect<Alarms, never, Scope.Scope> = Effect.gen(functi
     sleep()
   }
 
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      stopped = true
-      heap.length = 0
-      sleeper?.interruptUnsafe()
-    }),
-  )
-
   return {
     now,
     wakeBy: (alarm, at) => {
-      if (at >= alarm.at || stopped) return
+      if (at >= alarm.at) return
       set(alarm, at)
       if (at >= wakesAt) return
       sleeper?.interruptUnsafe()
@@ -153,4 +151,4 @@ export const make: Effect.Effect<Alarms, never, Scope.Scope> = Effect.gen(functi
       }
     },
   }
-})
+}

@@ -109,6 +109,7 @@ export const checkStrictMode = (
 
 /** A duration in milliseconds: positive, or infinite. */
 export const millis = (name: string, value: Duration.Input): number => {
+  if (typeof value === "number" && value > 0) return value
   const duration = Duration.fromInput(value)
   const result = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
   if (result > 0) return result

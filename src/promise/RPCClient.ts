@@ -12,13 +12,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import * as Scope from "effect/Scope"
 import type * as Action from "../Action.ts"
 import * as Backoff from "../Backoff.ts"
 import { ConnectError } from "../ConnectError.ts"
 import { connectionUrl, type Dial, dialler } from "../client/dial.ts"
 import { ReconnectingClient } from "../client/ReconnectingClient.ts"
-import * as Alarms from "../connection/Alarms.ts"
 import { type Event, isLife } from "../connection/Event.ts"
 import { type Peer, type PeerBase, type Side, State } from "../connection/Peer.ts"
 import type { CloseInfo, CloseOptions } from "../connection/Rpc.ts"
@@ -32,7 +30,15 @@ import type { Ocpp201 } from "../schemas/ocpp201.ts"
 import type { Validator } from "../Validator.ts"
 import { type Emit, emitSafely, type RPCClientEvents, tell, trafficEvents } from "./events.ts"
 import { InboundCall, textOf } from "./InboundCall.ts"
-import { protocolNamed, protocolsOf, type RPCClientOptions, timespan, toCore, toCoreWithDefaults } from "./options.ts"
+import {
+  protocolNamed,
+  protocolsOf,
+  type RPCClientOptions,
+  timespan,
+  toCore,
+  toCoreWithDefaults,
+  wallClock,
+} from "./options.ts"
 import { standard } from "./standard.ts"
 
 /** Returned by a handler, or passed to `reply`, to send no answer. */
@@ -191,8 +197,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
             this.#response = transport.response
           }),
       )
-    const scope = Scope.makeUnsafe()
-    const client = new ReconnectingClient(
+    return new ReconnectingClient(
       dial,
       {
         callTimeout: 60_000,
@@ -206,13 +211,9 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
         reconnect: options.reconnect === false ? false : this.#schedule(),
         reconnectResetAfter: 1,
       },
-      Effect.runSync(Scope.provide(Alarms.make, scope)),
+      wallClock,
       () => Context.empty(),
     )
-    client.subscribeToLife((event) => {
-      if (event._tag === "Close") Effect.runFork(Scope.close(scope, Exit.void))
-    })
-    return client
   }
 
   /** Reads the options at every payload, so that a change takes effect at once. */

@@ -11,8 +11,6 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Scope from "effect/Scope"
-import * as Alarms from "../connection/Alarms.ts"
 import type { CloseOptions } from "../connection/Rpc.ts"
 import * as Handlers from "../Handlers.ts"
 import type { Handshake } from "../Handshake.ts"
@@ -20,7 +18,7 @@ import { ListenError } from "../server/HttpServer.ts"
 import { AcceptedStation, type Event, type Options, StationServer } from "../server/StationServer.ts"
 import { accept as accepted, Rejected, reject as rejected } from "../server/Upgrade.ts"
 import { emitSafely } from "./events.ts"
-import { protocolNamed, protocolsOf, type RPCServerOptions, toCoreWithDefaults } from "./options.ts"
+import { protocolNamed, protocolsOf, type RPCServerOptions, toCoreWithDefaults, wallClock } from "./options.ts"
 import { RPCServerClient } from "./RPCServerClient.ts"
 
 /** The events of an `RPCServer`, each with its arguments. */
@@ -67,7 +65,6 @@ export type AuthCallback = (
 /** A server, as documented. */
 export class RPCServer extends EventEmitter<RPCServerEvents> {
   #options: RPCServerOptions
-  readonly #scope = Scope.makeUnsafe()
   readonly #server: StationServer<AcceptedStation>
   readonly #clients = new WeakMap<AcceptedStation, RPCServerClient>()
   /** Why an upgrade has come to nothing, where the core has only the HTTP status. */
@@ -77,13 +74,12 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
   constructor(options: RPCServerOptions = {}) {
     super()
     this.#options = options
-    const alarms = Effect.runSync(Scope.provide(Alarms.make, this.#scope))
     const face = { Station: AcceptedStation, context: () => Context.empty() }
     const handlers: Options<never, AcceptedStation>["handlers"] = (station) => [
       this.#clients.get(station)?.handlers() ?? Handlers.dynamic(() => undefined),
     ]
     const core = { ...toCoreServer(options), duplicateIdentity: "allow" as const, handlers }
-    this.#server = new StationServer(core, face, alarms, Context.empty())
+    this.#server = new StationServer(core, face, wallClock, Context.empty())
     this.#server.subscribe((event) => this.#tell(event))
   }
 
@@ -107,7 +103,6 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
       case "Closing":
         return emitSafely(this, "closing", [])
       case "Close":
-        Effect.runFork(Scope.close(this.#scope, Exit.void))
         return emitSafely(this, "close", [])
     }
   }

@@ -1,4 +1,7 @@
 /** The options of the promise face, and what they are called in the core. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Alarms from "../connection/Alarms.ts"
 import type { Options as CoreOptions } from "../connection/Settings.ts"
 import * as Dialect from "../Dialect.ts"
 import type { ClientOptions, ServerOptions } from "../WebSocket.ts"
@@ -71,6 +74,9 @@ export interface RPCServerOptions extends CommonOptions {
   wssOptions?: ServerOptions
 }
 
+/** The clock of the promise face. */
+export const wallClock: Alarms.Alarms = Alarms.of(Context.get(Context.empty(), Clock.Clock))
+
 /** What only a flood reaches: the documentation promises that inbound calls have no limit. */
 const flood = 10_000
 
@@ -101,10 +107,11 @@ const spokenStrictly = ({ protocols = [], strictMode }: CommonOptions): Pick<Com
   typeof strictMode === "object" ? { strictMode: strictMode.filter((name) => protocols.includes(name)) } : {}
 
 /** An object without the properties that are undefined. */
-export const defined = <T extends object>(object: T) =>
-  Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>
-  }
+export const defined = <T extends object>(object: T) => {
+  const result: Record<string, unknown> = {}
+  for (const key in object) if (object[key] !== undefined) result[key] = object[key]
+  return result as { [K in keyof T]?: Exclude<T[K], undefined> }
+}
 
 /**
  * Milliseconds as documented: what nothing can wait for, 0 included, is for ever.

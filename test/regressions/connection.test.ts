@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -226,7 +227,7 @@ describe("alarms", () => {
       const { runInNewContext } = yield* Effect.promise(() => import("node:vm"))
       setFlagsFromString("--expose-gc")
       const gc = runInNewContext("gc") as () => void
-      const alarms = yield* Alarms.make
+      const alarms = Alarms.of(yield* Clock.Clock)
       const live: Alarms.Alarm = { at: Number.POSITIVE_INFINITY, ring: () => Number.POSITIVE_INFINITY }
       alarms.wakeBy(live, alarms.now() + 1000)
       const refs: Array<WeakRef<object>> = []
