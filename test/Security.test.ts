@@ -1,3 +1,4 @@
+import * as Tls from "node:tls"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Client, Ocpp16, Security, Server } from "effect-ocpp"
@@ -71,6 +72,64 @@ describe("certificateMatches", () => {
       yield* server.listen({ host: "127.0.0.1" })
       yield* Client.make({ endpoint: `ws://127.0.0.1:${server.port}`, identity: "CP001", protocols: [Ocpp16] })
       expect(verdicts).toEqual([false])
+    }),
+  )
+})
+
+describe("the TLS that a server makes", () => {
+  let authority: ReturnType<typeof makeAuthority>
+  beforeAll(() => {
+    authority = makeAuthority("CSMS CA")
+  })
+  afterAll(() => authority.remove())
+
+  /** The cipher suite that a client gets, or why it gets none. */
+  const agreed = (port: number, options: Tls.ConnectionOptions) =>
+    Effect.callback<string>((resume) => {
+      const socket = Tls.connect({ port, host: "127.0.0.1", ca: authority.cert, ...options })
+      const end = (verdict: string) => {
+        socket.destroy()
+        resume(Effect.succeed(verdict))
+      }
+      socket.on("secureConnect", () => end(socket.getCipher().name))
+      socket.on("error", () => end("refused"))
+    })
+
+  const listenWith = (tls: Tls.TlsOptions) =>
+    Effect.gen(function* () {
+      const server = yield* Server.make({ protocols: [Ocpp16] })
+      const certified = [authority.issue({ name: "CSMS", algorithm: "rsa" }), authority.issue({ name: "CSMS" })]
+      const cert = certified.map(({ cert }) => cert)
+      const key = certified.map(({ key }) => key)
+      yield* server.listen({ host: "127.0.0.1", tls: { cert, key, ...tls } })
+      return server.port as number
+    })
+
+  const refused = ["ECDHE-RSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA384", "AES128-SHA", "AES256-SHA256"]
+  const accepted = [
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "AES128-GCM-SHA256",
+    "AES256-GCM-SHA384",
+  ]
+
+  it.live("accepts suites that authenticate as they encrypt, those that OCPP asks for among them, and no other", () =>
+    Effect.gen(function* () {
+      const port = yield* listenWith({})
+      for (const ciphers of refused) {
+        expect([ciphers, yield* agreed(port, { ciphers, maxVersion: "TLSv1.2" })]).toEqual([ciphers, "refused"])
+      }
+      for (const ciphers of accepted) expect(yield* agreed(port, { ciphers, maxVersion: "TLSv1.2" })).toBe(ciphers)
+      expect(yield* agreed(port, {})).toBe("TLS_AES_256_GCM_SHA384")
+    }),
+  )
+
+  it.live("accepts other suites when it is told to", () =>
+    Effect.gen(function* () {
+      const ciphers = "ECDHE-RSA-AES128-SHA256"
+      const port = yield* listenWith({ ciphers })
+      expect(yield* agreed(port, { ciphers, maxVersion: "TLSv1.2" })).toBe(ciphers)
     }),
   )
 })

@@ -20,8 +20,29 @@ export interface ListenOptions {
   readonly port?: number
   /** Default: all interfaces. */
   readonly host?: string
-  /** Certificates and keys; makes it `wss://` (security profiles 2 and 3). TLS 1.2 is the floor. */
+  /** Certificates and keys; makes it `wss://` (security profiles 2 and 3). TLS 1.2 and AEAD suites are the floor. */
   readonly tls?: TlsOptions
+}
+
+/** Of TLS 1.2 only what authenticates as it encrypts. The last two are among those that OCPP security profile 2 demands. */
+const cipherSuites = [
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "TLS_AES_128_GCM_SHA256",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "AES256-GCM-SHA384",
+  "AES128-GCM-SHA256",
+]
+
+const tlsDefaults: TlsOptions = {
+  minVersion: "TLSv1.2",
+  ciphers: cipherSuites.join(":"),
+  handshakeTimeout: 10_000,
 }
 
 /** The limits keep slow or oversized requests from holding sockets. */
@@ -37,7 +58,7 @@ const make = (tls: TlsOptions | undefined): Http.Server => {
   }
   return tls === undefined
     ? Http.createServer(limits, notFound)
-    : Https.createServer({ minVersion: "TLSv1.2", handshakeTimeout: 10_000, ...limits, ...tls }, notFound)
+    : Https.createServer({ ...tlsDefaults, ...limits, ...tls }, notFound)
 }
 
 /** Ends a server and what is connected to it. */
