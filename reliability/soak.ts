@@ -1,0 +1,137 @@
+/**
+ * Holds many connections for a while: calls both ways, cuts on either side, restarts of the server, and an account of every
+ * call. Exit code 1 when a call is lost, a process has a fault, or a station does not come back.
+ *
+ *     npm run soak -- --minutes 60 --stations 2000 --seed 1
+ *     npm run soak -- --short
+ *
+ * The seed repeats who is called and who is cut off, not the machine's timing.
+ */
+import { mkdirSync, writeFileSync } from "node:fs"
+import { dirname, relative } from "node:path"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+import { randomFrom } from "../test/schemas/official.ts"
+import { Child } from "./processes/Child.ts"
+import type { commands as csmsCommands } from "./soak/csms.ts"
+import { type Checkpoint, callsAt, draw, lossesOf, mebibytes, sides, tell } from "./soak/report.ts"
+import type { commands as stationCommands } from "./soak/stations.ts"
+
+const { values } = parseArgs({
+  options: {
+    short: { type: "boolean", default: false },
+    minutes: { type: "string" },
+    stations: { type: "string" },
+    seed: { type: "string" },
+    /** Calls a second: as many from the stations, half as many from the CSMS. */
+    rate: { type: "string" },
+    /** Connections a minute that each side cuts. */
+    cuts: { type: "string" },
+    plot: { type: "string", default: fileURLToPath(new URL("./output/soak.svg", import.meta.url)) },
+  },
+})
+
+const positive = (name: keyof typeof values, fallback: number): number => {
+  const value = Number(values[name] ?? fallback)
+  if (value > 0 && value < Number.POSITIVE_INFINITY) return value
+  throw new RangeError(`--${name} must be a positive number; got ${values[name]}`)
+}
+
+const minutes = positive("minutes", values.short ? 0.15 : 10)
+const stations = Math.ceil(positive("stations", values.short ? 50 : 2_000))
+const seed = positive("seed", Math.ceil(Math.random() * 1e6))
+const rate = positive("rate", values.short ? 200 : 600)
+const cuts = positive("cuts", values.short ? 6 * stations : stations / 10)
+const spells = Math.max(4, Math.min(60, Math.round(minutes * 5)))
+const spell = (minutes * 60_000) / spells
+/** What happens before has grown caches and compiled code. */
+const warmUp = Math.ceil(spells / 4)
+
+const random = randomFrom(seed)
+const csms = new Child<typeof csmsCommands>("CSMS", new URL("./soak/csms.ts", import.meta.url))
+const clients = new Child<typeof stationCommands>("stations", new URL("./soak/stations.ts", import.meta.url))
+/** What both can be told. */
+type Either = Pick<typeof csmsCommands, "start" | "pause" | "connected" | "sample">
+const children: { readonly csms: Child<Either>; readonly stations: Child<Either> } = { csms, stations: clients }
+const checkpoints: Array<Checkpoint> = []
+const problems: Array<string> = []
+
+const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+
+/** Traffic for a while, with a restart of the server in the middle of every other spell; tells whether there was one. */
+const runSpell = async (index: number) => {
+  await Promise.all(sides.map((side) => children[side].do("start", undefined)))
+  const middle = spell * (0.2 + 0.4 * random())
+  await sleep(middle)
+  const restarts = index % 2 === 0
+  if (restarts) {
+    const gracefully = random() < 0.5
+    await csms.do("restart", gracefully)
+  }
+  await sleep(spell - middle)
+  return restarts
+}
+
+/** Every call ends and every station comes back before anything is measured. */
+const settle = async () => {
+  await Promise.all(sides.map((side) => children[side].do("pause", undefined)))
+  const deadline = performance.now() + 30_000
+  for (;;) {
+    const counts = await Promise.all(sides.map((side) => children[side].do("connected", undefined)))
+    if (counts.every((count) => count === stations)) return
+    if (performance.now() > deadline) throw new Error(`of ${stations} stations came back ${counts.join(" and ")}`)
+    await sleep(100)
+  }
+}
+
+const measure = async (startedAt: number, restarted: boolean) => {
+  await settle()
+  const [ofCsms, ofStations] = await Promise.all([csms.do("sample", undefined), clients.do("sample", undefined)])
+  const hours = (performance.now() - startedAt) / 3_600_000
+  const checkpoint = { hours, restarted, csms: ofCsms, stations: ofStations }
+  checkpoints.push(checkpoint)
+  const heaps = sides.map((side) => mebibytes(checkpoint[side].memory.heap).toFixed(2))
+  const elapsed = (hours * 60).toFixed(1)
+  console.log(`${elapsed.padStart(6)} min  ${callsAt(checkpoint)} calls, heap ${heaps.join(" and ")} MiB`)
+}
+
+const run = async () => {
+  const plan = { stations, cuts }
+  const port = await csms.do("prepare", { ...plan, seed, rate: rate / 2 })
+  await clients.do("prepare", { plan: { ...plan, seed: seed + 1, rate }, port })
+  const startedAt = performance.now()
+  for (let i = 0; i < spells; i++) {
+    await measure(startedAt, await runSpell(i))
+  }
+  await clients.do("finish", undefined)
+  await csms.do("finish", undefined)
+  await Promise.all(sides.map((side) => children[side].end(10_000)))
+}
+
+const report = () => {
+  const last = checkpoints.at(-1)
+  if (last === undefined) return
+  tell(checkpoints, warmUp)
+  const losses = lossesOf(last)
+  problems.push(...losses)
+  console.log(
+    `losses ${losses.length}; restarts of the server ${checkpoints.filter(({ restarted }) => restarted).length}`,
+  )
+  if (checkpoints.length < spells) return
+  mkdirSync(dirname(values.plot), { recursive: true })
+  writeFileSync(values.plot, draw(`${stations} stations, ${callsAt(last)} calls, seed ${seed}`, checkpoints, warmUp))
+  console.log(`plot ${relative(process.cwd(), values.plot)}`)
+}
+
+console.log(`soak: ${stations} stations, ${minutes} minutes, ${rate} + ${rate / 2} calls a second, seed ${seed}`)
+try {
+  await run()
+} catch (error) {
+  problems.push(String(error))
+} finally {
+  for (const side of sides) children[side].kill()
+}
+report()
+problems.push(...sides.flatMap((side) => children[side].faults))
+for (const problem of problems) console.error(`PROBLEM ${problem}`)
+process.exitCode = problems.length === 0 ? 0 : 1
