@@ -11,7 +11,7 @@
  * })
  * ```
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Action from "./Action.ts"
 import type * as Protocol from "./Protocol.ts"
 import type { RPCError } from "./RPCError.ts"
@@ -35,6 +35,18 @@ export type Handler<A extends Action.Any, R = never> = (
 /** Answers any action. */
 export type AnyHandler<R = never> = (request: unknown, call: CallInfo) => Effect.Effect<unknown, RPCError, R>
 
+/** Finds the handler of an action, if there is one. */
+export type Router<R = never> = (action: string) => AnyHandler<R> | undefined
+
+/** Some handlers of one subprotocol, or of any. */
+interface Part<out R> {
+  /** The subprotocols whose actions these are; `undefined` for any. */
+  readonly protocols: ReadonlyArray<string> | undefined
+  readonly find: Router<R>
+  /** Handles what nothing else does. */
+  readonly wildcard: AnyHandler<R> | undefined
+}
+
 /**
  * Some handlers.
  *
@@ -43,16 +55,8 @@ export type AnyHandler<R = never> = (request: unknown, call: CallInfo) => Effect
 export interface Handlers<out Sender extends "station" | "csms" = never, out R = never> {
   /** Exists in the type only. */
   readonly "~sender"?: Sender
-  /** The subprotocol whose actions these are; `undefined` for handlers of any subprotocol. */
-  readonly protocol: string | undefined
-  /** The handler of an action, if there is one. */
-  readonly find: Router<R>
-  /** Handles what nothing else does. */
-  readonly wildcard: AnyHandler<R> | undefined
+  readonly parts: ReadonlyArray<Part<R>>
 }
-
-/** Finds the handler of an action, if there is one. */
-export type Router<R = never> = (action: string) => AnyHandler<R> | undefined
 
 type ActionNamed<P extends Protocol.Protocol, Name> =
   P extends Protocol.Protocol<string, infer Actions> ? Extract<Actions, { readonly name: Name }> : never
@@ -75,14 +79,50 @@ type RequirementsOf<H> = {
 
 type SendersOf<P extends Protocol.Protocol, H> = Exclude<ActionNamed<P, keyof H>["sender"], "both">
 
+/** The names of the actions that all of some subprotocols have. */
+type CommonNames<P extends Protocol.Protocol> = keyof UnionToIntersection<
+  P extends Protocol.Protocol<string, infer Actions> ? { readonly [Name in Actions["name"]]: unknown } : never
+> &
+  string
+
+type UnionToIntersection<U> = (U extends unknown ? (member: U) => void : never) extends (all: infer I) => void
+  ? I
+  : never
+
+/** Answers an action of several subprotocols: with a response that is valid in each of them. */
+type CommonHandler<A extends Action.Any, R> = (
+  request: Action.Request<A>,
+  call: CallInfo,
+) => Effect.Effect<
+  | (A extends Action.Call ? UnionToIntersection<A extends Action.Call ? Action.Response<A> : never> : undefined)
+  | typeof noReply,
+  RPCError,
+  R
+>
+
+type CommonHandlersOf<P extends Protocol.Protocol> = {
+  readonly [Name in CommonNames<P>]?: CommonHandler<ActionNamed<P, Name>, unknown>
+}
+
 /** Handlers of some actions of a subprotocol. */
 export const make = <P extends Protocol.Protocol, const H extends HandlersOf<P>>(
   protocol: P,
   handlers: H & { readonly [Name in keyof H]: Name extends Names<P> ? unknown : never },
-): Handlers<SendersOf<P, H>, RequirementsOf<H>> => {
+): Handlers<SendersOf<P, H>, RequirementsOf<H>> => ({ parts: [partOf([protocol], handlers)] })
+
+/** Handlers of actions that several subprotocols have in common; each answers with what is valid in all of them. */
+export const makeCommon = <
+  const Ps extends ReadonlyArray<Protocol.Protocol>,
+  const H extends CommonHandlersOf<Ps[number]>,
+>(
+  protocols: Ps,
+  handlers: H & { readonly [Name in keyof H]: Name extends CommonNames<Ps[number]> ? unknown : never },
+): Handlers<SendersOf<Ps[number], H>, RequirementsOf<H>> => ({ parts: [partOf(protocols, handlers)] })
+
+const partOf = <R>(protocols: ReadonlyArray<Protocol.Protocol>, handlers: object): Part<R> => {
   // Each handler takes the request of its own action, and is looked up by that action's name only.
-  const byAction = new Map(Object.entries(handlers)) as ReadonlyMap<string, AnyHandler<RequirementsOf<H>>>
-  return { protocol: protocol.name, find: (action) => byAction.get(action), wildcard: undefined }
+  const byAction = new Map(Object.entries(handlers)) as ReadonlyMap<string, AnyHandler<R>>
+  return { protocols: protocols.map(({ name }) => name), find: (action) => byAction.get(action), wildcard: undefined }
 }
 
 /** A handler for whatever no other handler answers; of one subprotocol, or of all. */
@@ -90,24 +130,77 @@ export const wildcard = <R = never>(
   handler: AnyHandler<R>,
   protocol?: { readonly name: string },
 ): Handlers<never, R> => ({
-  protocol: protocol?.name,
-  find: () => undefined,
-  wildcard: handler,
+  parts: [{ protocols: protocol && [protocol.name], find: () => undefined, wildcard: handler }],
 })
 
 /** Handlers that come and go: `find` is asked at every call. */
 export const dynamic = <R = never>(find: Router<R>): Handlers<never, R> => ({
-  protocol: undefined,
-  find,
-  wildcard: undefined,
+  parts: [{ protocols: undefined, find, wildcard: undefined }],
 })
+
+type SenderOf<H> = H extends Handlers<infer Sender, unknown> ? Sender : never
+
+type ContextOf<H> = H extends Handlers<"station" | "csms", infer R> ? R : never
+
+/** All of some handlers as one value. Where two answer the same action, the first does; wildcards come last. */
+export const merge = <const Hs extends ReadonlyArray<Handlers<"station" | "csms", unknown>>>(
+  ...handlers: Hs
+): Handlers<SenderOf<Hs[number]>, ContextOf<Hs[number]>> => ({
+  // What they require is the union of what each requires.
+  parts: handlers.flatMap(({ parts }) => parts) as ReadonlyArray<Part<ContextOf<Hs[number]>>>,
+})
+
+/** What is around a handler: runs `handle`, or answers itself; what it succeeds or fails with is the answer. */
+export type Middleware<R, R2> = (
+  handle: Effect.Effect<unknown, RPCError, R>,
+  request: unknown,
+  call: CallInfo,
+) => Effect.Effect<unknown, RPCError, R2>
+
+/**
+ * The same handlers, each with a middleware around it. It may provide what they require, and require more. It runs once the
+ * payload is known to be valid (in strict mode), and only for actions that have a handler.
+ *
+ * ```ts
+ * const timed = Handlers.wrap(CentralSystem, (handle, _request, { action }) => Effect.withSpan(handle, action))
+ * ```
+ */
+export const wrap = <Sender extends "station" | "csms", R, R2>(
+  self: Handlers<Sender, R>,
+  middleware: Middleware<R, R2>,
+): Handlers<Sender, R2> => {
+  const wrapped = new WeakMap<AnyHandler<R>, AnyHandler<R2>>()
+  const wrapOne = (handler: AnyHandler<R> | undefined): AnyHandler<R2> | undefined => {
+    if (handler === undefined) return undefined
+    let known = wrapped.get(handler)
+    if (known === undefined) {
+      known = (request, call) =>
+        middleware(
+          Effect.suspend(() => handler(request, call)),
+          request,
+          call,
+        )
+      wrapped.set(handler, known)
+    }
+    return known
+  }
+  return {
+    parts: self.parts.map(({ find, protocols, wildcard }) => ({
+      protocols,
+      find: (action) => wrapOne(find(action)),
+      wildcard: wrapOne(wildcard),
+    })),
+  }
+}
 
 /** The router of one subprotocol. The first of the given handlers that knows an action answers it; wildcards come last. */
 export const route = <R>(
   handlers: ReadonlyArray<Handlers<"station" | "csms", R>>,
   protocol: { readonly name: string },
 ): Router<R> => {
-  const relevant = handlers.filter((some) => some.protocol === undefined || some.protocol === protocol.name)
+  const relevant = handlers
+    .flatMap(({ parts }) => parts)
+    .filter(({ protocols }) => protocols === undefined || protocols.includes(protocol.name))
   const wildcard = relevant.find((some) => some.wildcard !== undefined)?.wildcard
   return (action) => {
     for (const { find } of relevant) {

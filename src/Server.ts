@@ -14,12 +14,15 @@ import type { Duplex } from "node:stream"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
+import type * as Action from "./Action.ts"
 import * as Alarms from "./connection/Alarms.ts"
 import type { Event as ConnectionEvent, FrameEvent, Observer } from "./connection/Event.ts"
-import type { Peer } from "./connection/Peer.ts"
+import type { CallFailure } from "./connection/Outbound.ts"
+import type { CallOptions, Peer } from "./connection/Peer.ts"
 import type { CloseOptions } from "./connection/Rpc.ts"
 import * as Streams from "./connection/Streams.ts"
 import type { Handshake } from "./Handshake.ts"
@@ -60,6 +63,17 @@ export interface Server {
   readonly station: (identity: string) => Effect.Effect<Station, NotConnectedError>
   /** The stations that are connected now. */
   readonly stations: Effect.Effect<ReadonlyArray<Station>>
+  /** The stations that are connected now, then those after every change. A slow reader gets the latest only. */
+  readonly changes: Stream.Stream<ReadonlyArray<Station>>
+  /**
+   * Calls every connected station, `concurrency` (default 16) at a time, and tells what came of each call. A station that speaks
+   * another subprotocol than the action's is not called, nor is one that `where` says no to.
+   */
+  readonly broadcast: <A extends Action.Call<string, "csms" | "both">>(
+    action: A,
+    request: Action.Request<A>,
+    options?: CallOptions & { readonly concurrency?: number; readonly where?: (station: Station) => boolean },
+  ) => Effect.Effect<ReadonlyArray<readonly [Station, Exit.Exit<Action.Response<A>, CallFailure>]>>
   /** Everything that happens from now on, until the server closes. A slow reader loses the oldest. */
   readonly events: Stream.Stream<Event>
   /** Calls the observer for every event, in the tick in which it happens, until the returned function is called. */
@@ -117,5 +131,27 @@ class StreamingStation extends AcceptedStation implements Station {
 class StreamingServer extends StationServer<StreamingStation> implements Server {
   get events(): Stream.Stream<Event> {
     return Streams.events(this.hub)
+  }
+
+  get changes(): Stream.Stream<ReadonlyArray<Station>> {
+    const isChange = ({ _tag }: Event) => (_tag === "Connected" || _tag === "Disconnected" ? true : undefined)
+    const changed = Streams.fromHub<Event, true>(this.hub, isChange, { bufferSize: 1, first: true })
+    return Stream.mapEffect(changed, () => this.stations)
+  }
+
+  broadcast<A extends Action.Call<string, "csms" | "both">>(
+    action: A,
+    request: Action.Request<A>,
+    options: CallOptions & { readonly concurrency?: number; readonly where?: (station: Station) => boolean } = {},
+  ): Effect.Effect<ReadonlyArray<readonly [Station, Exit.Exit<Action.Response<A>, CallFailure>]>> {
+    const { concurrency = 16, where = () => true } = options
+    return Effect.flatMap(this.stations, (stations) =>
+      Effect.forEach(
+        stations.filter((station) => station.speaks(action) && where(station)),
+        (station) =>
+          Effect.map(Effect.exit(station.call(action, request, options)), (exit) => [station, exit] as const),
+        { concurrency },
+      ),
+    )
   }
 }

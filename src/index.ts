@@ -10,6 +10,7 @@ export * as Client from "./Client.ts"
 export * as Codec from "./Codec.ts"
 export * as Connection from "./Connection.ts"
 export * as Handlers from "./Handlers.ts"
+export * as Middleware from "./Middleware.ts"
 export * as Protocol from "./Protocol.ts"
 // The promise face: flat, under the names that are documented.
 export * from "./promise/index.ts"

@@ -16,6 +16,7 @@ const rooms: ReadonlyArray<RegExp> = [
   /^(Connection|Backoff|WebSocket|Handshake)$/,
   /^(client|server)\/.*$/,
   /^(Client|Server|Security)$/,
+  /^Middleware$/,
   /^(testing|promise)\/.*$/,
   /^index$/,
 ]

@@ -5,6 +5,7 @@ import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Action from "../Action.ts"
 import { DisconnectedError } from "../ConnectionError.ts"
 import type { Dialect } from "../Dialect.ts"
 import type { Router } from "../Handlers.ts"
@@ -43,6 +44,11 @@ export abstract class OpenConnection<in out Self extends Side> extends PeerBase<
 
   /** Called once, when it has closed. */
   protected abstract onClosed(info: CloseInfo): void
+
+  /** Whether an action is one of the subprotocol's. */
+  speaks(action: Action.Any): boolean {
+    return this.rpc.dialect.actions.get(action.name) === action
+  }
 
   /** Starts reading. */
   start(): void {

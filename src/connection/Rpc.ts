@@ -77,7 +77,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
   readonly #owner: Owner
   readonly #hub: Hub
   readonly #transport: Transport
-  readonly #dialect: Dialect
+  readonly dialect: Dialect
   readonly #router: Router
   readonly #inbound: Inbounds.Inbound
   readonly #keepAlive: KeepAlives.KeepAlive
@@ -93,7 +93,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
     this.#owner = owner
     this.#hub = owner.hub
     this.#transport = transport
-    this.#dialect = dialect
+    this.dialect = dialect
     this.#router = router
     this.#inbound = new Inbounds.Inbound(owner, owner.alarms, this)
     this.#keepAlive = new KeepAlives.KeepAlive(owner, owner.alarms, this)
@@ -128,7 +128,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
 
   /** The settings have changed. */
   reconfigured(pings = false): void {
-    const { name, validator } = this.#dialect
+    const { name, validator } = this.dialect
     this.#validator = isStrict(this.#owner.settings.strictMode, name) ? validator : undefined
     this.#inbound.pump()
     if (pings && this.#state === "open") this.#keepAlive.start()
@@ -139,7 +139,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
     if (!this.ready()) return
     if (this.#hub.active) {
       const text = typeof message === "string" ? message : new TextDecoder().decode(message)
-      const frame = Wire.decode(text, this.#dialect.extendedFrames)
+      const frame = Wire.decode(text, this.dialect.extendedFrames)
       this.#hub.emit({ _tag: "Frame", outbound: true, message: text, frame })
     }
     this.#transport.send(message)
@@ -154,7 +154,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
     // Stations in the field send empty messages; they mean nothing.
     if (text === "" || this.#state === "closing" || this.#state === "closed") return
     this.#keepAlive.heard()
-    const frame = Wire.decode(text, this.#dialect.extendedFrames)
+    const frame = Wire.decode(text, this.dialect.extendedFrames)
     if (this.#hub.active) this.#hub.emit({ _tag: "Frame", outbound: false, message: text, frame })
     switch (frame._tag) {
       case "Call":
@@ -214,7 +214,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
       if (hub.active) hub.emit({ _tag: "CallResult", result, ...about(call, true) })
       return outbound.settle(call, Exit.succeed(result))
     }
-    if (this.#dialect.extendedFrames) this.#write(errorFrame("CallResultError", messageId, invalid))
+    if (this.dialect.extendedFrames) this.#write(errorFrame("CallResultError", messageId, invalid))
     if (hub.active) hub.emit({ _tag: "CallError", error: invalid, ...about(call, true) })
     outbound.settle(call, Exit.fail(invalid))
   }
@@ -308,7 +308,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
       this.#reportDefect(call, "the response of a handler is not JSON", Cause.die(unwritable))
       return this.#refuse(call, new RPCInternalError("the response cannot be written as JSON"))
     }
-    if (this.#dialect.extendedFrames) this.#remember(call.messageId)
+    if (this.dialect.extendedFrames) this.#remember(call.messageId)
     if (hub.active) hub.emit({ _tag: "CallResult", result: payload, ...about(call, false) })
   }
 
@@ -317,7 +317,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
     if (call._tag === "Send") {
       // A SEND is never answered; that it came to nothing can only be observed.
       if (!hub.active) return
-      const message = Wire.encode(call, this.#dialect.spelling)
+      const message = Wire.encode(call, this.dialect.spelling)
       return hub.emit({ _tag: "BadMessage", message, error, response: undefined })
     }
     const frame = errorFrame("CallError", call.messageId, error)
@@ -343,7 +343,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
   }
 
   prepare(call: Pending): string | RPCError {
-    const protocol = this.#dialect
+    const protocol = this.dialect
     const { messageId } = call
     const { action, declaration, kind } = call.request
     const known = protocol.actions.get(action)
@@ -400,7 +400,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
   #write(frame: Frame.Frame): unknown {
     let message: string
     try {
-      message = Wire.encode(frame, this.#dialect.spelling)
+      message = Wire.encode(frame, this.dialect.spelling)
     } catch (reason) {
       return reason ?? new TypeError("not JSON")
     }

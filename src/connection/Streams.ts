@@ -12,21 +12,20 @@ export interface Observable {
   readonly events: Stream.Stream<Event>
 }
 
-/** How many events wait for a slow reader. */
-const bufferSize = 1024
-
 /**
- * What `select` makes of a hub's events from now on, until Close. A reader that falls behind loses the oldest; it never slows
- * the connection down.
+ * What `select` makes of a hub's events from now on, until Close; `first` comes before them. A reader that falls behind loses the oldest of
+ * `bufferSize`; it never slows the connection down.
  */
 export const fromHub = <E extends { readonly _tag: string }, A>(
   hub: Hub<E>,
   select: (event: E) => A | undefined,
+  { bufferSize = 1024, first }: { readonly bufferSize?: number; readonly first?: A } = {},
 ): Stream.Stream<A> =>
   Stream.callback<A>(
     (queue) =>
       Effect.acquireRelease(
         Effect.sync(() => {
+          if (first !== undefined) Queue.offerUnsafe(queue, first)
           if (hub.closed) Queue.endUnsafe(queue)
           return hub.subscribe((event) => {
             const selected = select(event)

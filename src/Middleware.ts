@@ -1,0 +1,120 @@
+/**
+ * What a CSMS often wants around its handlers. Each is a function from handlers to handlers, made with `Handlers.wrap`; your own
+ * are made the same way.
+ *
+ * ```ts
+ * const guarded = pipe(CentralSystem, Middleware.requireBoot, Middleware.rateLimit({ limit: 100, window: "1 minute" }))
+ * ```
+ */
+import type * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as RateLimiter from "effect/persistence/RateLimiter"
+import * as Scope from "effect/Scope"
+import * as Handlers from "./Handlers.ts"
+import { RPCGenericError, RPCSecurityError } from "./RPCError.ts"
+import { Station } from "./Server.ts"
+
+/**
+ * Answers `SecurityError` to whatever a station calls before its BootNotification was accepted on this connection (OCPP 1.6 §4.2;
+ * 2.x part 2 B02). A station whose boot is answered with `Pending` or `Rejected` stays shut out.
+ *
+ * @param allowed the actions that are let through anyway, beside BootNotification. Default none.
+ */
+export const requireBoot = <R>(
+  handlers: Handlers.Handlers<"station", R>,
+  allowed: ReadonlyArray<string> = [],
+): Handlers.Handlers<"station", R | Station> => {
+  const booted = new WeakSet<Station>()
+  return Handlers.wrap(handlers, (handle, _, { action }) =>
+    Effect.flatMap(Station, (station) => {
+      if (action === "BootNotification") {
+        return Effect.tap(handle, (response) => Effect.sync(() => note(booted, station, response)))
+      }
+      if (booted.has(station) || allowed.includes(action)) return handle
+      return new RPCSecurityError("a BootNotification must be accepted first")
+    }),
+  )
+}
+
+const note = (booted: WeakSet<Station>, station: Station, response: unknown): void => {
+  const isAccepted =
+    typeof response === "object" && response !== null && "status" in response && response.status === "Accepted"
+  if (isAccepted) booted.add(station)
+  else booted.delete(station)
+}
+
+/** How many calls a station may make in a time. */
+export interface RateLimit {
+  readonly limit: number
+  readonly window: Duration.Input
+  /** `"fixed-window"` counts afresh in every window, `"token-bucket"` refills steadily. Default `"token-bucket"`. */
+  readonly algorithm?: "fixed-window" | "token-bucket"
+}
+
+/**
+ * Answers `GenericError` to the calls of a station that makes too many. The count is kept by identity, in the store of the
+ * `RateLimiter` that is provided: in memory, or in one that several servers share.
+ */
+export const rateLimit =
+  (options: RateLimit) =>
+  <R>(handlers: Handlers.Handlers<"station", R>): Handlers.Handlers<"station", R | Station | RateLimiter.RateLimiter> =>
+    Handlers.wrap(handlers, (handle) =>
+      Effect.gen(function* () {
+        const { identity } = yield* Station
+        const limiter = yield* RateLimiter.RateLimiter
+        const consumed = limiter.consume({
+          algorithm: "token-bucket",
+          ...options,
+          onExceeded: "fail",
+          key: `ocpp/${identity}`,
+        })
+        yield* Effect.mapError(consumed, () => new RPCGenericError("too many calls"))
+        return yield* handle
+      }),
+    )
+
+/** Logs each call when it has been handled, at level Debug: its action, identity, outcome and duration. */
+export const log = <R>(handlers: Handlers.Handlers<"station", R>): Handlers.Handlers<"station", R | Station> =>
+  Handlers.wrap(handlers, (handle, _, { action, messageId }) =>
+    Effect.gen(function* () {
+      const { identity } = yield* Station
+      const [duration, exit] = yield* Effect.timed(Effect.exit(handle))
+      const outcome = Exit.isSuccess(exit) ? "answered" : "refused"
+      yield* Effect.logDebug(outcome, exit._tag === "Failure" ? exit.cause : "").pipe(
+        Effect.annotateLogs({ identity, action, messageId, duration: String(duration) }),
+      )
+      return yield* exit
+    }),
+  )
+
+/**
+ * Provides services that live as long as the station's connection: the Layer is built when the station first calls, once for each
+ * connection, and its Scope closes with that.
+ */
+export const perConnection =
+  <A, RIn>(layer: Layer.Layer<A, never, RIn>) =>
+  <R>(
+    handlers: Handlers.Handlers<"station", R>,
+  ): Handlers.Handlers<"station", Exclude<R, A> | Exclude<RIn, Scope.Scope> | Station> => {
+    const builds = new WeakMap<Station, Fiber.Fiber<Context.Context<A>>>()
+    const buildFor = Effect.fnUntraced(function* (station: Station) {
+      let build = builds.get(station)
+      if (build === undefined) {
+        const scope = Scope.makeUnsafe()
+        station.subscribeToLife((event) => {
+          if (event._tag === "Close") Effect.runFork(Scope.close(scope, Exit.void))
+        })
+        // In a fiber of its own: other calls wait for it, so the end of the first must not end it.
+        build = yield* Effect.forkIn(Layer.buildWithScope(layer, scope), scope)
+        builds.set(station, build)
+      }
+      return yield* Fiber.join(build)
+    })
+    return Handlers.wrap(handlers, (handle) =>
+      Effect.flatMap(Effect.flatMap(Station, buildFor), (services) => Effect.provideContext(handle, services)),
+    ) as Handlers.Handlers<"station", Exclude<R, A> | Exclude<RIn, Scope.Scope> | Station>
+  }
