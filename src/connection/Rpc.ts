@@ -186,12 +186,16 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
     const handler = this.#route(call)
     if (handler === undefined)
       return this.#refuse(call, new RPCNotImplementedError(`${clip(call.action)} has no handler`))
-    const invalid =
-      this.#validator !== undefined && call.payload === undefined
-        ? new RPCFormatViolationError("the payload (element 3) is missing")
-        : this.#checkInbound(call, "request", call.payload)
+    const invalid = this.#misuse(call) ?? this.#checkInbound(call, "request", call.payload)
     if (invalid !== undefined) return this.#refuse(call, invalid)
     this.#inbound.handle(call.payload == null ? { ...call, payload: {} } : call, handler)
+  }
+
+  /** What strict mode does not forgive a request beside its payload. */
+  #misuse(call: Frame.Call | Frame.Send): RPCError | undefined {
+    if (this.#validator === undefined) return undefined
+    if (call.payload === undefined) return new RPCFormatViolationError("the payload (element 3) is missing")
+    return wrongKind(this.dialect, call.action, call._tag)
   }
 
   #route(call: Frame.Call | Frame.Send): AnyHandler<never> | undefined {
@@ -350,9 +354,8 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
     if (declaration !== undefined && known !== declaration) {
       return new RPCProtocolError(`this ${action} is not an action of ${spoken(protocol)}, which the connection speaks`)
     }
-    if (known !== undefined && (known.kind === "send") !== (kind === "Send")) {
-      return new RPCProtocolError(`${action} is a ${known.kind === "send" ? "SEND, which has no answer" : "CALL"}`)
-    }
+    const misuse = wrongKind(protocol, action, kind)
+    if (misuse !== undefined) return misuse
     if (kind === "Send" && !protocol.extendedFrames) {
       return new RPCProtocolError(`${action} cannot be sent: ${spoken(protocol)} knows no SEND`)
     }
@@ -512,6 +515,13 @@ const errorFrame = (_tag: "CallError" | "CallResultError", messageId: string, er
   // Whoever makes an error without the help of the types may give it anything.
   details: (Array.isArray(error.details) ? {} : error.details) as { readonly [key: string]: Schema.Json },
 })
+
+/** A SEND of what is called, or a CALL of what is only sent. */
+const wrongKind = ({ actions }: Dialect, name: string, kind: "Call" | "Send"): RPCError | undefined => {
+  const known = actions.get(name)
+  if (known === undefined || (known.kind === "send") === (kind === "Send")) return undefined
+  return new RPCProtocolError(`${name} is a ${known.kind === "send" ? "SEND, which has no answer" : "CALL"}`)
+}
 
 const spoken = (protocol: Dialect) => protocol.name || "no subprotocol"
 

@@ -74,6 +74,19 @@ describe("outbound", () => {
 })
 
 describe("inbound", () => {
+  it.effect("a CALL of what is only sent, and a SEND of what is called, run no handler in strict mode", () =>
+    Effect.gen(function* () {
+      let ran = 0
+      const handlers = [Handlers.wildcard(() => Effect.sync(() => ran++))]
+      const { events, peer } = yield* connect({ handlers, strictMode: true })
+      yield* peer.send([2, "1", "Note", { text: "" }])
+      yield* peer.send([6, "2", "Echo", { text: "" }])
+      expect(peer.take()).toEqual([[4, "1", "ProtocolError", "Note is a SEND, which has no answer", {}]])
+      expect(events.filter(({ _tag }) => _tag === "BadMessage")).toMatchObject([{ error: { code: "ProtocolError" } }])
+      expect(ran).toBe(0)
+    }),
+  )
+
   it.effect("a handler that closes its own connection before it suspends is interrupted", () =>
     Effect.gen(function* () {
       let interrupted = false
