@@ -4,7 +4,7 @@
  * Nothing here knows the Schemas under test.
  */
 import { createRequire } from "node:module"
-import { Ajv, type ValidateFunction } from "ajv"
+import { Ajv, type Options, type ValidateFunction } from "ajv"
 import ajvFormats from "ajv-formats"
 
 export interface JsonSchema {
@@ -270,8 +270,8 @@ export const isRfc3339 = (value: string, offsetMayBeMissing: boolean): boolean =
  * ajv with formats, except for what we say we do otherwise: `multipleOf` is judged on the number's decimal digits,
  * date-times by RFC 3339, and in 1.6 their offset may be missing.
  */
-export const ajvFor = (subprotocol: Message["subprotocol"]): Ajv => {
-  const ajv = new Ajv({ strict: false })
+export const ajvFor = (subprotocol: Message["subprotocol"], options: Options = {}): Ajv => {
+  const ajv = new Ajv({ strict: false, ...options })
   ajvFormats.default(ajv)
   ajv.addFormat("date-time", (value: string) => isRfc3339(value, subprotocol === "ocpp1.6"))
   ajv.removeKeyword("multipleOf")
