@@ -134,8 +134,9 @@ class StreamingServer extends StationServer<StreamingStation> implements Server 
   }
 
   get changes(): Stream.Stream<ReadonlyArray<Station>> {
-    const isChange = ({ _tag }: Event) => (_tag === "Connected" || _tag === "Disconnected" ? true : undefined)
-    const changed = Streams.fromHub<Event, true>(this.hub, isChange, { bufferSize: 1, first: true })
+    const isChange = ({ _tag }: Event): true | undefined =>
+      _tag === "Connected" || _tag === "Disconnected" ? true : undefined
+    const changed = Streams.fromHub(this.hub, isChange, { bufferSize: 1, first: true })
     return Stream.mapEffect(changed, () => this.stations)
   }
 

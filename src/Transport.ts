@@ -97,7 +97,7 @@ class MemoryTransport implements Transport {
 
   listen(listener: Listener): void {
     this.#listener = listener
-    this.#schedule()
+    for (const _ of this.#inbox) this.#schedule()
   }
 
   send(message: string | Uint8Array): void {

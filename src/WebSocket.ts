@@ -85,7 +85,7 @@ const handshake = (
 ): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
   Effect.callback((done) => {
     const alarm: Alarms.Alarm = {
-      at: Number.POSITIVE_INFINITY,
+      entry: undefined,
       ring: () => {
         done(Exit.fail(connectError(url, options, new Error("the opening handshake timed out"), true)))
         socket.terminate()

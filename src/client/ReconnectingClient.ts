@@ -172,28 +172,37 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
 
   /** One connection after the other, until the client is closed or gives up. */
   readonly #live = Effect.fnUntraced({ self: this }, function* () {
+    const finish = this.#finisher()
     const first = yield* Effect.exit(this.#attempt(this.#protocols.map((protocol) => protocol.name)))
     if (first._tag === "Failure") {
       this.hub.emit({ _tag: "ConnectFailure", error: Cause.squash(first.cause) })
-      return this.#finish({ code: 1006, reason: messageOf(first.cause) }, Exit.asVoid(first))
+      return finish({ code: 1006, reason: messageOf(first.cause) }, Exit.asVoid(first))
     }
     let transport = first.value
     let next: Wait | undefined
     for (;;) {
       const openedAt = this.alarms.now()
       const lost = yield* this.#carry(transport)
-      if (this.state !== State.CONNECTING) return this.#finish(lost)
+      if (this.state !== State.CONNECTING) return finish(lost)
       const startsAfresh = next === undefined || this.alarms.now() - openedAt >= this.#resetAfter
       if (startsAfresh) next = yield* this.#policy()
-      if (next === undefined) return this.#finish(lost)
+      if (next === undefined) return finish(lost)
       const again = yield* Effect.exit(this.#retry(DisconnectedError.of(lost.code, lost.reason, true), next))
       if (again._tag === "Failure") {
         if (Cause.hasDies(again.cause)) yield* Effect.logError("reconnecting failed", again.cause)
-        return this.#finish({ code: 1001, reason: `giving up: ${messageOf(again.cause)}` })
+        return finish({ code: 1001, reason: `giving up: ${messageOf(again.cause)}` })
       }
       transport = again.value
     }
   })
+
+  /** `#finish` for the life that begins now: an observer may have ended it meanwhile, and may have begun another. */
+  #finisher() {
+    const closed = this.#closed
+    return (info: CloseInfo, failure?: Exit.Exit<void, ConnectFailure>): void => {
+      if (this.#closed === closed && this.state !== State.CLOSED) this.#finish(info, failure)
+    }
+  }
 
   /** A fresh start of the reconnect schedule: each step waits, and fails when it is time to give up. */
   #policy() {
@@ -259,13 +268,17 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
       this.#life?.interruptUnsafe()
       return this.#finish(this.rpc === undefined ? { code: 1001, reason: "Connection aborted" } : info)
     }
-    if (this.state === State.OPEN) this.become(State.CLOSING, { _tag: "Closing" })
+    if (this.state === State.OPEN) {
+      this.outbound.refuse(info)
+      this.become(State.CLOSING, { _tag: "Closing" })
+    }
     this.rpc?.close(options)
     if (this.state === State.CLOSING && options.awaitPending !== true) this.outbound.close(info)()
   }
 
   #finish(info: CloseInfo, failure: Exit.Exit<void, ConnectFailure> = closedMeanwhile()): void {
-    if (this.state === State.OPEN || this.state === State.CONNECTING) this.hub.emit({ _tag: "Closing" })
+    // An observer that closes it again must not end it twice.
+    if (this.state === State.OPEN || this.state === State.CONNECTING) this.become(State.CLOSING, { _tag: "Closing" })
     this.#raw = []
     // Whoever hears of the end may connect again at once.
     const closed = this.#closed

@@ -12,8 +12,8 @@ import type * as Fiber from "effect/Fiber"
 
 /** Something that wants to be woken. */
 export interface Alarm {
-  /** When it rings next, in {@link Alarms.now} milliseconds; `Infinity` when it is not set. Only {@link Alarms} writes it. */
-  at: number
+  /** When it rings next; `undefined` when it is not set. Only {@link Alarms} writes it. */
+  entry: Entry | undefined
   /** Called once `at` has passed. Returns when to ring next, `Infinity` for never. Must not throw. */
   readonly ring: (now: number) => number
 }
@@ -27,10 +27,14 @@ export interface Alarms {
   readonly clear: (alarm: Alarm) => void
 }
 
+/** An alarm's place among the others. */
 interface Entry {
+  /** In {@link Alarms.now} milliseconds. */
   readonly at: number
   readonly alarm: Alarm
 }
+
+const atOf = ({ entry }: Alarm): number => entry?.at ?? Number.POSITIVE_INFINITY
 
 const made = new WeakMap<Clock.Clock, Alarms>()
 
@@ -45,7 +49,7 @@ export const of = (clock: Clock.Clock): Alarms => {
 }
 
 const make = (clock: Clock.Clock): Alarms => {
-  // A binary heap, earliest first. An entry counts only while its `at` is still its alarm's.
+  // A binary heap, earliest first. An entry counts only while it is its alarm's.
   const heap: Array<Entry> = []
   let sleeper: Fiber.Fiber<void> | undefined
   let wakesAt = Number.POSITIVE_INFINITY
@@ -82,31 +86,33 @@ const make = (clock: Clock.Clock): Alarms => {
 
   const sweep = () => {
     if (stale <= heap.length / 2) return
-    const live = heap.filter(({ at, alarm }) => at === alarm.at)
+    const live = heap.filter((entry) => entry.alarm.entry === entry)
     heap.length = 0
     stale = 0
     for (const entry of live) push(entry)
   }
 
   const set = (alarm: Alarm, at: number) => {
-    if (alarm.at !== Number.POSITIVE_INFINITY) stale++
-    alarm.at = at
-    push({ at, alarm })
+    if (alarm.entry !== undefined) stale++
+    const entry = { at, alarm }
+    alarm.entry = entry
+    push(entry)
   }
 
   const ringDue = () => {
     const time = now()
     while (heap.length > 0) {
-      const { at, alarm } = heap[0]!
-      if (at !== alarm.at) {
+      const entry = heap[0]!
+      const { at, alarm } = entry
+      if (alarm.entry !== entry) {
         pop()
         stale--
       } else if (at <= time) {
         pop()
-        alarm.at = Number.POSITIVE_INFINITY
+        alarm.entry = undefined
         const next = alarm.ring(time)
         // Ringing may have set the alarm already.
-        if (next < alarm.at) set(alarm, next)
+        if (next < atOf(alarm)) set(alarm, next)
       } else {
         return
       }
@@ -133,15 +139,15 @@ const make = (clock: Clock.Clock): Alarms => {
   return {
     now,
     wakeBy: (alarm, at) => {
-      if (at >= alarm.at) return
+      if (at >= atOf(alarm)) return
       set(alarm, at)
       if (at >= wakesAt) return
       sleeper?.interruptUnsafe()
       sleep()
     },
     clear: (alarm) => {
-      if (alarm.at === Number.POSITIVE_INFINITY) return
-      alarm.at = Number.POSITIVE_INFINITY
+      if (alarm.entry === undefined) return
+      alarm.entry = undefined
       stale++
       sweep()
       // Nobody waits any more: no timer must keep the process alive.

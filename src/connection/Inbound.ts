@@ -40,7 +40,7 @@ interface Waiting {
 }
 
 export class Inbound implements Alarm {
-  at = Number.POSITIVE_INFINITY
+  entry: Alarm["entry"]
   readonly #configured: Configured
   readonly #alarms: Alarms
   readonly #owner: Owner

@@ -17,7 +17,7 @@ export interface Owner {
 const lateness = 100
 
 export class KeepAlive implements Alarm {
-  at = Number.POSITIVE_INFINITY
+  entry: Alarm["entry"]
   readonly #configured: Configured
   readonly #alarms: Alarms
   readonly #owner: Owner

@@ -75,11 +75,13 @@ export abstract class OpenConnection<in out Self extends Side> extends PeerBase<
   }
 
   startClose(options: CloseOptions): void {
-    if (this.state === State.OPEN) this.become(State.CLOSING, { _tag: "Closing" })
-    this.rpc.close(options)
-    if (options.awaitPending !== true) {
-      this.outbound.close({ code: options.code ?? 1000, reason: options.reason ?? "" })()
+    const info = { code: options.code ?? 1000, reason: options.reason ?? "" }
+    if (this.state === State.OPEN) {
+      this.outbound.refuse(info)
+      this.become(State.CLOSING, { _tag: "Closing" })
     }
+    this.rpc.close(options)
+    if (options.awaitPending !== true) this.outbound.close(info)()
   }
 
   /** The handlers that were interrupted when it closed have ended. */
@@ -97,7 +99,7 @@ export abstract class OpenConnection<in out Self extends Side> extends PeerBase<
 
   onGone(info: CloseInfo): void {
     this.hub.emit({ _tag: "Disconnect", ...info })
-    if (this.state === State.OPEN) this.hub.emit({ _tag: "Closing" })
+    if (this.state === State.OPEN) this.become(State.CLOSING, { _tag: "Closing" })
     const fail = this.outbound.close(info)
     this.become(State.CLOSED, { _tag: "Close", ...info })
     this.onClosed(info)

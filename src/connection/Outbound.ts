@@ -74,7 +74,7 @@ export interface Carrier {
 }
 
 export class Outbound implements Alarm {
-  at = Number.POSITIVE_INFINITY
+  entry: Alarm["entry"]
   readonly #configured: Configured
   readonly #alarms: Alarms
   /** By message id. */
@@ -235,9 +235,14 @@ export class Outbound implements Alarm {
     for (const call of [...(this.#pending?.values() ?? [])]) this.settle(call, disconnected(info, true))
   }
 
+  /** New calls are refused; those that exist go on. */
+  refuse(info: CloseInfo): void {
+    this.#refusal = info
+  }
+
   /** New calls are refused; `onIdle` is called once those that exist have ended. */
   drain(info: CloseInfo, onIdle: () => void): void {
-    this.#refusal = info
+    this.refuse(info)
     this.#onIdle = onIdle
     if (this.size === 0) onIdle()
   }

@@ -73,7 +73,7 @@ const rememberedAnswers = 64
 
 export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives.Owner {
   /** When the end that we are waiting for is overdue. */
-  at = Number.POSITIVE_INFINITY
+  entry: Alarm["entry"]
   readonly #owner: Owner
   readonly #hub: Hub
   readonly #transport: Transport

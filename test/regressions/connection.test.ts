@@ -49,6 +49,19 @@ describe("outbound", () => {
     }),
   )
 
+  it.effect("a call that an observer makes when it hears of the closing never leaves", () =>
+    Effect.gen(function* () {
+      const { connection, peer } = yield* connect({})
+      const calls: Array<Fiber.Fiber<unknown, Connection.CallFailure>> = []
+      connection.subscribe((event) => {
+        if (event._tag === "Closing") calls.push(Effect.runFork(connection.call(Echo.Echo, { text: "late" })))
+      })
+      yield* connection.close()
+      expect(peer.received).toEqual([])
+      expect(yield* Effect.flip(Fiber.join(calls[0]!))).toMatchObject({ _tag: "DisconnectedError", sent: false })
+    }),
+  )
+
   it.effect("close() fails queued calls at once, not when the peer answers the close frame", () =>
     Effect.gen(function* () {
       const { connection } = yield* connect({
@@ -241,13 +254,13 @@ describe("alarms", () => {
       setFlagsFromString("--expose-gc")
       const gc = runInNewContext("gc") as () => void
       const alarms = Alarms.of(yield* Clock.Clock)
-      const live: Alarms.Alarm = { at: Number.POSITIVE_INFINITY, ring: () => Number.POSITIVE_INFINITY }
+      const live: Alarms.Alarm = { entry: undefined, ring: () => Number.POSITIVE_INFINITY }
       alarms.wakeBy(live, alarms.now() + 1000)
       const refs: Array<WeakRef<object>> = []
       const churn = () => {
         for (let i = 0; i < 1000; i++) {
           const connection = new Array(1000).fill(i)
-          const alarm: Alarms.Alarm = { at: Number.POSITIVE_INFINITY, ring: () => connection.length }
+          const alarm: Alarms.Alarm = { entry: undefined, ring: () => connection.length }
           alarms.wakeBy(alarm, alarms.now() + 86_400_000)
           alarms.clear(alarm)
           refs.push(new WeakRef(connection))
