@@ -28,6 +28,21 @@ const start = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.tap(Effect.forkChild(effect, { startImmediately: true }), settled)
 
 describe("client", () => {
+  it.effect("an observer that closes it when it hears that it closes hears of it once", () =>
+    Effect.gen(function* () {
+      const csms = makeCsms()
+      const client = yield* Client.makeWith(csms.dial, options)
+      const events: Array<string> = []
+      client.subscribe((event) => {
+        events.push(event._tag)
+        if (event._tag === "Closing") Effect.runFork(client.close())
+      })
+      csms.peers[0]!.transport.terminate()
+      yield* settled
+      expect(events).toEqual(["Disconnect", "Closing", "Close"])
+    }),
+  )
+
   it.effect("a caller that connects again when its call is lost gets a client whose `closed` is not done", () =>
     Effect.gen(function* () {
       const csms = makeCsms()

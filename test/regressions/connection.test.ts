@@ -62,6 +62,18 @@ describe("outbound", () => {
     }),
   )
 
+  it.effect("an observer that closes it when it hears that it closes hears of it once", () =>
+    Effect.gen(function* () {
+      const { connection, events, peer } = yield* connect({})
+      connection.subscribe((event) => {
+        if (event._tag === "Closing") Effect.runFork(connection.close())
+      })
+      peer.transport.close(1001, "restart")
+      yield* settled
+      expect(events.map(({ _tag }) => _tag)).toEqual(["Disconnect", "Closing", "Close"])
+    }),
+  )
+
   it.effect("close() fails queued calls at once, not when the peer answers the close frame", () =>
     Effect.gen(function* () {
       const { connection } = yield* connect({
