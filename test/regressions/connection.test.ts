@@ -9,7 +9,7 @@ import * as Connection from "../../src/Connection.ts"
 import * as Alarms from "../../src/connection/Alarms.ts"
 import * as Handlers from "../../src/Handlers.ts"
 import { RPCGenericError } from "../../src/RPCError.ts"
-import type { Transport } from "../../src/Transport.ts"
+import { makePair, type Transport } from "../../src/Transport.ts"
 import { connect, Echo, RawPeer, settled } from "../support/rawPeer.ts"
 import { collectUncaught } from "../support/uncaught.ts"
 
@@ -24,6 +24,19 @@ const slowPeer = (buffered: { now: number }) => (transport: Transport) =>
       return typeof value === "function" ? value.bind(target) : value
     },
   })
+
+describe("a pair of transports in memory", () => {
+  it.effect("delivers everything that came before it was listened to", () =>
+    Effect.gen(function* () {
+      const [ours, theirs] = makePair()
+      for (const message of ["1", "2", "3"]) theirs.send(message)
+      yield* settled
+      const peer = new RawPeer(ours)
+      yield* settled
+      expect(peer.received).toEqual(["1", "2", "3"])
+    }),
+  )
+})
 
 describe("outbound", () => {
   it.effect("a SEND that the 1013 limit keeps off the wire fails", () =>
