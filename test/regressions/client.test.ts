@@ -28,6 +28,27 @@ const start = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.tap(Effect.forkChild(effect, { startImmediately: true }), settled)
 
 describe("client", () => {
+  it.effect(
+    "an observer that closes it when an attempt fails, and connects again, gets a new life that nobody ends",
+    () =>
+      Effect.gen(function* () {
+        const csms = makeCsms()
+        const refused = new Client.ConnectError({ message: "refused", retryable: true })
+        let dials = 0
+        const dial = () => (dials++ === 0 ? Effect.fail(refused) : csms.dial())
+        const client = yield* Client.makeUnconnected(dial, options)
+        const events: Array<string> = []
+        client.subscribe((event) => {
+          events.push(event._tag)
+          if (event._tag === "ConnectFailure") Effect.runFork(Effect.andThen(client.close(), client.connect))
+        })
+        yield* start(Effect.exit(client.connect))
+        yield* settled
+        expect(events).toEqual(["Connecting", "ConnectFailure", "Closing", "Close", "Connecting", "Open"])
+        expect(client.state).toBe(OPEN)
+      }),
+  )
+
   it.effect("an observer that closes it when it hears that it closes hears of it once", () =>
     Effect.gen(function* () {
       const csms = makeCsms()
