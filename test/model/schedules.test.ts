@@ -447,8 +447,8 @@ const scenario = Effect.fnUntraced(function* (
 })
 
 describe.each([
-  ["client", 500],
-  ["connection", 300],
+  ["client", 2_000],
+  ["connection", 2_000],
 ] as const)("a %s, whatever happens to it,", (face, numRuns) => {
   it(`does what the model of its states and calls allows (OCPP_SEED=${seed})`, { timeout: 60_000 }, async () => {
     const property = fc.asyncProperty(schedule, fc.constantFrom(1, 3), (groups, concurrency) =>
