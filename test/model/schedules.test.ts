@@ -152,6 +152,8 @@ class World {
   readonly #ids = new Map<number, string>()
   readonly #armed: Array<"call" | "close" | "connect"> = []
   readonly #connecting: Array<Fiber.Fiber<unknown, unknown>> = []
+  /** One reaction until everything is at rest: what it causes is told later than it happens. */
+  #hasReacted = false
   #asked = 0
   #face: Face | undefined
   #dialling: Dialled = "opens"
@@ -180,11 +182,19 @@ class World {
     face.subscribe((event) => {
       if (!lives.has(event._tag)) return
       this.check(() => this.model.event(event._tag as Life))
+      if (this.#hasReacted) return
       const then = this.#armed.shift()
+      this.#hasReacted = then !== undefined
       if (then === "call") this.#call("call", 5_000)
       if (then === "close") this.close({ code: 4001 })
       if (then === "connect") this.connect()
     })
+  }
+
+  atRest(): void {
+    this.#hasReacted = false
+    this.check(() => this.model.atRest(this.face.state))
+    if (this.violation !== undefined) throw this.violation
   }
 
   check(look: () => void): void {
@@ -415,8 +425,7 @@ const scenario = Effect.fnUntraced(function* (
     const world = new World(new Model(face, concurrency), watched.clock, yield* Effect.context<never>())
     const rest = Effect.gen(function* () {
       yield* settled
-      world.check(() => world.model.atRest(world.face.state))
-      if (world.violation !== undefined) throw world.violation
+      world.atRest()
     })
     world.observe(yield* makeFace(world, face))
     yield* rest
