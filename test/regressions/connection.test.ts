@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -34,6 +35,34 @@ describe("a pair of transports in memory", () => {
       const peer = new RawPeer(ours)
       yield* settled
       expect(peer.received).toEqual(["1", "2", "3"])
+    }),
+  )
+})
+
+describe("alarms", () => {
+  it.effect("that come back to a time at which they were set before leave no sleeper when they are cleared", () =>
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      let sleepers = 0
+      const sleep = (duration: Duration.Duration) =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => sleepers++),
+          () => clock.sleep(duration),
+          () => Effect.sync(() => sleepers--),
+        )
+      const alarms = yield* Effect.provideService(Alarms.make, Clock.Clock, { ...clock, sleep })
+      const start = alarms.now()
+      const alarm: Alarms.Alarm = { at: Number.POSITIVE_INFINITY, ring: () => start + 5_000 }
+      const other: Alarms.Alarm = { at: Number.POSITIVE_INFINITY, ring: () => start + 9_000 }
+      alarms.wakeBy(alarm, start + 5_000)
+      alarms.wakeBy(alarm, start + 300)
+      yield* TestClock.adjust(300)
+      alarms.wakeBy(other, start + 9_000)
+      alarms.clear(other)
+      expect(sleepers).toBe(1)
+      alarms.clear(alarm)
+      yield* settled
+      expect(sleepers).toBe(0)
     }),
   )
 })
