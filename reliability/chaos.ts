@@ -216,13 +216,11 @@ const storm = (proxy: ChaosProxy) =>
     ),
   )
 
-const restarts = (csms: Csms) =>
-  Effect.forever(
-    Effect.andThen(
-      Effect.suspend(() => Effect.sleep(1_500 + random.below(4_000))),
-      csms.restart,
-    ),
-  )
+/** A restart that has begun is brought to its end. */
+const restarts = (csms: Csms) => {
+  const wait = Effect.suspend(() => Effect.sleep(1_500 + random.below(4_000)))
+  return Effect.forever(Effect.andThen(wait, Effect.uninterruptible(csms.restart)))
+}
 
 /** Whether something becomes true in time. */
 const eventually = Effect.fnUntraced(function* (isTrue: Effect.Effect<boolean>, millis: number) {
