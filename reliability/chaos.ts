@@ -245,13 +245,16 @@ const makeStation = (proxies: ReadonlyArray<ChaosProxy>) => (index: number) =>
 
 const indices = Array.from({ length: stationCount }, (_, index) => index)
 
+/** Two callers each, so that one waits for the other. */
+const twice = <A>(all: ReadonlyArray<A>): ReadonlyArray<A> => [...all, ...all]
+
 /** Both sides call through the storm, for as long as was asked. */
 const endure = (csms: Csms, stations: ReadonlyArray<Client.Client>, proxies: ReadonlyArray<ChaosProxy>) => {
   const all = { concurrency: "unbounded", discard: true } as const
   const callers = Effect.all(
     [
-      Effect.forEach(stations, stationLoop, all),
-      Effect.forEach(indices, (index) => csmsLoop(csms, identityOf(index)), all),
+      Effect.forEach(twice(stations), stationLoop, all),
+      Effect.forEach(twice(indices), (index) => csmsLoop(csms, identityOf(index)), all),
     ],
     all,
   )
