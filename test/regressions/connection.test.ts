@@ -50,10 +50,10 @@ describe("alarms", () => {
           () => clock.sleep(duration),
           () => Effect.sync(() => sleepers--),
         )
-      const alarms = yield* Effect.provideService(Alarms.make, Clock.Clock, { ...clock, sleep })
+      const alarms = Alarms.of({ ...clock, sleep })
       const start = alarms.now()
-      const alarm: Alarms.Alarm = { at: Number.POSITIVE_INFINITY, ring: () => start + 5_000 }
-      const other: Alarms.Alarm = { at: Number.POSITIVE_INFINITY, ring: () => start + 9_000 }
+      const alarm: Alarms.Alarm = { entry: undefined, ring: () => start + 5_000 }
+      const other: Alarms.Alarm = { entry: undefined, ring: () => start + 9_000 }
       alarms.wakeBy(alarm, start + 5_000)
       alarms.wakeBy(alarm, start + 300)
       yield* TestClock.adjust(300)
