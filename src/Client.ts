@@ -11,7 +11,6 @@
  * })
  * ```
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -19,7 +18,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import { type ConnectFailure, type Dial, type DialOptions, dialler } from "./client/dial.ts"
 import { type Options, ReconnectingClient } from "./client/ReconnectingClient.ts"
-import * as Alarms from "./connection/Alarms.ts"
+import * as Environment from "./connection/Environment.ts"
 import type { Event, FrameEvent } from "./connection/Event.ts"
 import type { Peer } from "./connection/Peer.ts"
 import type { Options as ConnectionOptions } from "./connection/Settings.ts"
@@ -67,7 +66,7 @@ export const makeUnconnected = <R = never>(
 ): Effect.Effect<Client, never, Scope.Scope | Exclude<R, Client>> =>
   Effect.gen(function* () {
     const context = (yield* Effect.context<Exclude<R, Client>>()) as Context.Context<never>
-    const client = new StreamingClient(dial, options as Options, Alarms.of(yield* Clock.Clock), (self) =>
+    const client = new StreamingClient(dial, options as Options, Environment.of(context), (self) =>
       // Whatever is made here is a StreamingClient.
       Context.add(context, Client, self as StreamingClient),
     )

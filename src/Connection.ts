@@ -5,12 +5,11 @@
  * one for every station that it accepts, `Client` one after the other for the one station that it is. Use {@link make}
  * directly to speak OCPP over something else than a WebSocket, or in tests.
  */
-import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import * as Alarms from "./connection/Alarms.ts"
+import * as Environment from "./connection/Environment.ts"
 import type { Event, FrameEvent } from "./connection/Event.ts"
 import { OpenConnection, type Parts } from "./connection/OpenConnection.ts"
 import type { Peer, Side } from "./connection/Peer.ts"
@@ -51,13 +50,14 @@ export const make = <Self extends Side, R = never>(
 ): Effect.Effect<Connection<Self>, never, Scope.Scope | R> =>
   Effect.gen(function* () {
     const parts: Parts = {
+      side: options.side,
       identity: options.identity ?? "",
       transport,
       dialect: options.protocol,
       router: Handlers.route(options.handlers ?? [], options.protocol) as Handlers.Router,
       options,
       settings: settings(options),
-      alarms: Alarms.of(yield* Clock.Clock),
+      environment: Environment.of(yield* Effect.context()),
     }
     const connection = new DirectConnection<Self>(parts, yield* Effect.context<R>())
     yield* Effect.addFinalizer(() => Effect.andThen(connection.close({ code: 1001 }), connection.ended))

@@ -11,7 +11,6 @@
  */
 import type { Server as HttpServer, IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -19,7 +18,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Action from "./Action.ts"
-import * as Alarms from "./connection/Alarms.ts"
+import * as Environment from "./connection/Environment.ts"
 import type { Event as ConnectionEvent, FrameEvent, Observer } from "./connection/Event.ts"
 import type { CallFailure } from "./connection/Outbound.ts"
 import type { CallOptions, Peer } from "./connection/Peer.ts"
@@ -104,7 +103,7 @@ export const make = <R = never>(
   Effect.gen(function* () {
     const context = (yield* Effect.context<Exclude<R, Station>>()) as Context.Context<never>
     const face = { Station: StreamingStation, context: (station: Station) => Context.add(context, Station, station) }
-    const server = new StreamingServer(options as Options, face, Alarms.of(yield* Clock.Clock), context)
+    const server = new StreamingServer(options as Options, face, Environment.of(context), context)
     yield* Effect.addFinalizer(() => server.shutdown)
     return server
   })

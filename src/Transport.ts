@@ -27,6 +27,9 @@ export interface Transport {
   readonly protocol: string
   /** How many bytes wait to be written. */
   readonly bufferedAmount: number
+  /** How many bytes have come and gone on this connection, where that is counted. */
+  readonly bytesReceived?: number
+  readonly bytesSent?: number
   /** Whether what is sent now is sent: `false` once either side has begun to close. */
   readonly writable: boolean
   /** Starts the delivery. Called once. */
@@ -82,6 +85,8 @@ export const makePair = (protocol = ""): readonly [Transport, Transport] => {
 class MemoryTransport implements Transport {
   readonly protocol: string
   readonly bufferedAmount = 0
+  bytesReceived = 0
+  bytesSent = 0
   peer: MemoryTransport = this
   #listener: Listener | undefined
   #inbox: Array<(listener: Listener) => void> = []
@@ -101,8 +106,14 @@ class MemoryTransport implements Transport {
   }
 
   send(message: string | Uint8Array): void {
-    const text = typeof message === "string" ? message : new TextDecoder().decode(message)
-    if (this.#state === "open") this.peer.#deliver((listener) => listener.onMessage(text))
+    if (this.#state !== "open") return
+    const bytes = typeof message === "string" ? new TextEncoder().encode(message) : message
+    const text = new TextDecoder().decode(bytes)
+    this.bytesSent += bytes.length
+    this.peer.#deliver((listener) => {
+      this.peer.bytesReceived += bytes.length
+      listener.onMessage(text)
+    })
   }
 
   ping(): void {

@@ -204,7 +204,7 @@ class SocketTransport implements Transport {
   readonly protocol: string
   readonly #socket: Socket
   /** What the socket writes to. */
-  readonly #stream: Duplex
+  readonly #stream: Duplex & { readonly bytesRead?: number; readonly bytesWritten?: number }
   #listener: Listener | undefined
   #early: Array<(listener: Listener) => void> | undefined = []
   #error: Error | undefined
@@ -268,6 +268,14 @@ class SocketTransport implements Transport {
 
   get bufferedAmount(): number {
     return this.#socket.bufferedAmount
+  }
+
+  get bytesReceived(): number {
+    return this.#stream.bytesRead ?? 0
+  }
+
+  get bytesSent(): number {
+    return this.#stream.bytesWritten ?? 0
   }
 
   get writable(): boolean {

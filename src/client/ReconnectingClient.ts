@@ -12,7 +12,7 @@ import * as Schedule from "effect/Schedule"
 import * as Backoff from "../Backoff.ts"
 import { ConnectError } from "../ConnectError.ts"
 import { DisconnectedError } from "../ConnectionError.ts"
-import type { Alarms } from "../connection/Alarms.ts"
+import type { Environment } from "../connection/Environment.ts"
 import { type Peer, PeerBase, State } from "../connection/Peer.ts"
 import { type CloseInfo, type CloseOptions, type Owner, Rpc } from "../connection/Rpc.ts"
 import { type Options as ConnectionOptions, checkStrictMode, millis, settings } from "../connection/Settings.ts"
@@ -43,6 +43,7 @@ type Wait = (reason: ReconnectReason) => Effect.Effect<unknown, unknown>
 
 /** A client without the Streams of the Effect face. */
 export class ReconnectingClient extends PeerBase<"station"> implements Peer<"station">, Owner {
+  readonly side = "station"
   readonly identity: string
   readonly #dial: Dial
   readonly #protocols: ReadonlyArray<Dialect.Dialect>
@@ -66,10 +67,10 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
   constructor(
     dial: Dial,
     options: Options,
-    alarms: Alarms,
+    environment: Environment,
     context: (self: ReconnectingClient) => Context.Context<never>,
   ) {
-    super(options, settings(options), alarms, State.CLOSED)
+    super(options, settings(options), environment, State.CLOSED)
     const info = { code: 1000, reason: "not connected" }
     this.outbound.close(info)()
     Deferred.doneUnsafe(this.#closed, Exit.succeed(info))
@@ -193,6 +194,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
         return finish({ code: 1001, reason: `giving up: ${messageOf(again.cause)}` })
       }
       transport = again.value
+      this.meters.reconnected()
     }
   })
 

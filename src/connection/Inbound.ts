@@ -15,12 +15,13 @@ import type { Call, Send } from "../Frame.ts"
 import type { AnyHandler } from "../Handlers.ts"
 import { type RPCError, RPCFrameworkError, RPCGenericError } from "../RPCError.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
+import type { Meters, Outcome } from "./Meters.ts"
 import type { Configured } from "./Settings.ts"
 
 /** What the connection does for its inbound calls. */
 export interface Owner {
-  /** The handler of a call has ended, and the connection is still there. */
-  readonly conclude: (call: Call | Send, exit: Exit.Exit<unknown, unknown>) => void
+  /** The handler of a call has ended, and the connection is still there. Returns what came of the call. */
+  readonly conclude: (call: Call | Send, exit: Exit.Exit<unknown, unknown>) => Outcome
   /** The handler of a call takes too long; it is being interrupted. */
   readonly timedOut: (call: Call | Send) => void
   /** What handlers are given. */
@@ -43,6 +44,7 @@ export class Inbound implements Alarm {
   entry: Alarm["entry"]
   readonly #configured: Configured
   readonly #alarms: Alarms
+  readonly #meters: Meters
   readonly #owner: Owner
   /** Handlers that have suspended, by message id. */
   #running: Map<string, Running> | undefined
@@ -54,9 +56,10 @@ export class Inbound implements Alarm {
   #stopped = false
   #onIdle: (() => void) | undefined
 
-  constructor(configured: Configured, alarms: Alarms, owner: Owner) {
+  constructor(configured: Configured, alarms: Alarms, meters: Meters, owner: Owner) {
     this.#configured = configured
     this.#alarms = alarms
+    this.#meters = meters
     this.#owner = owner
   }
 
@@ -92,6 +95,7 @@ export class Inbound implements Alarm {
   #run(call: Call | Send, handler: AnyHandler<never>): void {
     if (this.#stopped) return
     this.#starting++
+    const startedAt = this.#alarms.now()
     let effect: Effect.Effect<unknown, unknown>
     try {
       effect = handler(call.payload, call)
@@ -100,25 +104,25 @@ export class Inbound implements Alarm {
     }
     if (Exit.isExit(effect)) {
       this.#starting--
-      return this.#finish(call, effect)
+      return this.#finish(call, startedAt, effect)
     }
     this.#runFork ??= Effect.runForkWith(this.#owner.handlerContext())
     const fiber = this.#runFork(effect)
     this.#starting--
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return this.#finish(call, exit)
-    this.#follow(call, fiber)
+    if (exit !== undefined) return this.#finish(call, startedAt, exit)
+    this.#follow(call, startedAt, fiber)
   }
 
   /** A handler has suspended. */
-  #follow(call: Call | Send, fiber: Fiber.Fiber<unknown, unknown>): void {
-    const deadline = this.#alarms.now() + this.#configured.settings.handlerTimeout
+  #follow(call: Call | Send, startedAt: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    const deadline = startedAt + this.#configured.settings.handlerTimeout
     const running: Running = { call, deadline, fiber, timedOut: false }
     this.#running ??= new Map()
     this.#running.set(call.messageId, running)
     fiber.addObserver((exit) => {
       this.#running?.delete(call.messageId)
-      this.#finish(call, running.timedOut ? undefined : exit)
+      this.#finish(call, startedAt, running.timedOut ? undefined : exit)
     })
     // It may have closed its own connection before it suspended.
     if (this.#stopped) fiber.interruptUnsafe()
@@ -126,10 +130,16 @@ export class Inbound implements Alarm {
   }
 
   /** A handler has ended; without `exit` it was answered for before. */
-  #finish(call: Call | Send, exit: Exit.Exit<unknown, unknown> | undefined): void {
-    if (!this.#stopped && exit !== undefined) this.#owner.conclude(call, exit)
+  #finish(call: Call | Send, startedAt: number, exit: Exit.Exit<unknown, unknown> | undefined): void {
+    const outcome = this.#outcomeOf(call, exit)
+    this.#meters.called("in", call.action, outcome, this.#alarms.now() - startedAt)
     if (this.#waiting !== undefined && !this.#pumping) this.pump()
     if (this.#onIdle !== undefined && this.size === 0) this.#onIdle()
+  }
+
+  #outcomeOf(call: Call | Send, exit: Exit.Exit<unknown, unknown> | undefined): Outcome {
+    if (exit === undefined) return "timeout"
+    return this.#stopped ? "disconnected" : this.#owner.conclude(call, exit)
   }
 
   /** Starts the handlers whose turn has come. Those that end at once come back here through `#finish`. */

@@ -10,31 +10,34 @@ import { DisconnectedError } from "../ConnectionError.ts"
 import type { Dialect } from "../Dialect.ts"
 import type { Router } from "../Handlers.ts"
 import type { Transport } from "../Transport.ts"
-import type { Alarms } from "./Alarms.ts"
+import type { Environment } from "./Environment.ts"
 import { type Peer, PeerBase, type Side, State } from "./Peer.ts"
 import { type CloseInfo, type CloseOptions, type Owner, Rpc } from "./Rpc.ts"
 import type { Options, Settings } from "./Settings.ts"
 
 /** What an {@link OpenConnection} is made of. */
 export interface Parts {
+  readonly side: Side
   readonly identity: string
   readonly transport: Transport
   readonly dialect: Dialect
   readonly router: Router
   readonly options: Options
   readonly settings: Settings
-  readonly alarms: Alarms
+  readonly environment: Environment
 }
 
 /** A connection that is open when it is made, and closed for good when its transport closes. */
 export abstract class OpenConnection<in out Self extends Side> extends PeerBase<Self> implements Peer<Self>, Owner {
+  readonly side: Side
   readonly identity: string
   readonly protocol: string
   protected override readonly rpc: Rpc
   readonly #closed = Deferred.makeUnsafe<CloseInfo>()
 
-  constructor({ alarms, dialect, identity, options, router, settings, transport }: Parts) {
-    super(options, settings, alarms, State.OPEN)
+  constructor({ dialect, environment, identity, options, router, settings, side, transport }: Parts) {
+    super(options, settings, environment, State.OPEN)
+    this.side = side
     this.identity = identity
     this.protocol = dialect.name
     this.rpc = new Rpc(this, transport, dialect, router)

@@ -8,12 +8,14 @@
  * It outlives a connection: a client's calls wait here while it reconnects. That, and that a waiting call can also time
  * out, is why the permits are counted here instead of by a `Semaphore`: one queue, one exit, and no fiber to race.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Action from "../Action.ts"
 import { CallQueueFullError, DisconnectedError, TimeoutError } from "../ConnectionError.ts"
 import type { RPCError } from "../RPCError.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
+import type { Meters, Outcome } from "./Meters.ts"
 import * as messageIds from "./messageIds.ts"
 import type { CloseInfo } from "./Rpc.ts"
 import type { Configured } from "./Settings.ts"
@@ -43,6 +45,8 @@ export class Pending {
   readonly request: Request
   /** How long it may take, in milliseconds. */
   readonly timeout: number
+  /** On the clock of the alarms. */
+  readonly madeAt: number
   /** When it times out, on the clock of the alarms. */
   readonly deadline: number
   readonly resume: Resume
@@ -50,6 +54,7 @@ export class Pending {
   constructor(request: Request, timeout: number, now: number, resume: Resume) {
     this.request = request
     this.timeout = timeout
+    this.madeAt = now
     this.deadline = now + timeout
     this.resume = resume
   }
@@ -77,6 +82,7 @@ export class Outbound implements Alarm {
   entry: Alarm["entry"]
   readonly #configured: Configured
   readonly #alarms: Alarms
+  readonly #meters: Meters
   /** By message id. */
   #pending: Map<string, Pending> | undefined
   /** In order of arrival, with their text once it is known. */
@@ -86,9 +92,10 @@ export class Outbound implements Alarm {
   #refusal: CloseInfo | undefined
   #onIdle: (() => void) | undefined
 
-  constructor(configured: Configured, alarms: Alarms) {
+  constructor(configured: Configured, alarms: Alarms, meters: Meters) {
     this.#configured = configured
     this.#alarms = alarms
+    this.#meters = meters
   }
 
   get #pendingCount(): number {
@@ -127,17 +134,27 @@ export class Outbound implements Alarm {
 
   /** Takes a call back; nobody learns how it ends. */
   cancel(call: Pending): void {
-    this.#remove(call)
+    if (this.#remove(call)) this.#meter(call, "interrupted")
+  }
+
+  /** Every call ends here, or is taken back. */
+  #end(call: Pending, exit: Exit.Exit<unknown, CallFailure>): void {
+    this.#meter(call, outcomeOf(exit))
+    call.resume(exit)
+  }
+
+  #meter(call: Pending, outcome: Outcome): void {
+    this.#meters.called("out", call.action, outcome, this.#alarms.now() - call.madeAt)
   }
 
   #enter(call: Pending): void {
-    if (this.#refusal !== undefined) return call.resume(disconnected(this.#refusal, false))
+    if (this.#refusal !== undefined) return this.#end(call, disconnected(this.#refusal, false))
     const carrier = this.#carrier
     const message = carrier?.prepare(call)
-    if (typeof message === "object") return call.resume(Exit.fail(message))
+    if (typeof message === "object") return this.#end(call, Exit.fail(message))
     const isReady = carrier?.ready() === true
     // That may have ended the connection.
-    if (this.#refusal !== undefined) return call.resume(disconnected(this.#refusal, false))
+    if (this.#refusal !== undefined) return this.#end(call, disconnected(this.#refusal, false))
     const { answered, action, kind } = call.request
     if (carrier !== undefined && isReady && message !== undefined && (kind === "Send" || this.#mayTransmit)) {
       this.#transmit(carrier, call, message)
@@ -145,7 +162,7 @@ export class Outbound implements Alarm {
     } else {
       const { maxQueuedCalls } = this.#configured.settings
       if (this.#waitingCount >= maxQueuedCalls) {
-        return call.resume(Exit.fail(CallQueueFullError.of(action, maxQueuedCalls)))
+        return this.#end(call, Exit.fail(CallQueueFullError.of(action, maxQueuedCalls)))
       }
       this.#waiting ??= new Map()
       this.#waiting.set(call, message)
@@ -163,7 +180,7 @@ export class Outbound implements Alarm {
       this.#pending.set(call.messageId, call)
     }
     carrier.transmit(call, message)
-    if (!call.request.answered) call.resume(Exit.void)
+    if (!call.request.answered) this.#end(call, Exit.void)
   }
 
   /** Sends what may be sent now, in order of arrival. */
@@ -181,8 +198,9 @@ export class Outbound implements Alarm {
   }
 
   #transmitWaiting(carrier: Carrier, call: Pending, prepared: string | undefined): void {
+    this.#meters.waited(this.#alarms.now() - call.madeAt)
     const message = prepared ?? carrier.prepare(call)
-    if (typeof message === "object") call.resume(Exit.fail(message))
+    if (typeof message === "object") this.#end(call, Exit.fail(message))
     else this.#transmit(carrier, call, message)
   }
 
@@ -193,7 +211,7 @@ export class Outbound implements Alarm {
 
   /** Ends a call. The next one is on its way before the caller goes on. */
   settle(call: Pending, exit: Exit.Exit<unknown, CallFailure>): void {
-    if (this.#remove(call)) call.resume(exit)
+    if (this.#remove(call)) this.#end(call, exit)
   }
 
   #remove(call: Pending): boolean {
@@ -263,10 +281,25 @@ export class Outbound implements Alarm {
     this.#waiting?.clear()
     this.#alarms.clear(this)
     return () => {
-      for (const call of sent) call.resume(disconnected(info, true))
-      for (const call of unsent) call.resume(disconnected(info, false))
+      for (const call of sent) this.#end(call, disconnected(info, true))
+      for (const call of unsent) this.#end(call, disconnected(info, false))
     }
   }
 }
 
 const disconnected = ({ code, reason }: CloseInfo, sent: boolean) => Exit.fail(DisconnectedError.of(code, reason, sent))
+
+const outcomeOf = (exit: Exit.Exit<unknown, CallFailure>): Outcome => {
+  if (exit._tag === "Success") return "ok"
+  const failure = exit.cause.reasons.find(Cause.isFailReason)?.error
+  switch (failure?._tag) {
+    case "RPCError":
+      return failure.code
+    case "TimeoutError":
+      return "timeout"
+    case "CallQueueFullError":
+      return "queueFull"
+    default:
+      return "disconnected"
+  }
+}

@@ -8,17 +8,18 @@ import * as Effect from "effect/Effect"
 import type * as Action from "../Action.ts"
 import type { DisconnectedError } from "../ConnectionError.ts"
 import type { Alarms } from "./Alarms.ts"
+import type { Environment } from "./Environment.ts"
 import { type Event, Hub, type Observer } from "./Event.ts"
+import type { Meters } from "./Meters.ts"
 import { type CallFailure, Outbound, type Request } from "./Outbound.ts"
-import type { CloseInfo, CloseOptions, Rpc } from "./Rpc.ts"
+import type { CloseInfo, CloseOptions, Rpc, Side } from "./Rpc.ts"
 import { type Configured, millis, type Options, type Settings, settings } from "./Settings.ts"
 
 /** The states of a connection, numbered as a WebSocket's are. */
 export const State = { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 } as const
 export type State = (typeof State)[keyof typeof State]
 
-/** One of the two sides. */
-export type Side = "station" | "csms"
+export type { Side } from "./Rpc.ts"
 
 /** How one call is to be made. */
 export interface CallOptions {
@@ -97,17 +98,19 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
   readonly hub = new Hub()
   readonly outbound: Outbound
   readonly alarms: Alarms
+  readonly meters: Meters
   settings: Settings
   /** The connection that is open, or was the last. */
   protected rpc: Rpc | undefined
   #options: Options
   #state: State
 
-  constructor(options: Options, settings: Settings, alarms: Alarms, state: State) {
+  constructor(options: Options, settings: Settings, { alarms, meters }: Environment, state: State) {
     this.#options = options
     this.settings = settings
     this.alarms = alarms
-    this.outbound = new Outbound(this, alarms)
+    this.meters = meters
+    this.outbound = new Outbound(this, alarms, meters)
     this.#state = state
   }
 

@@ -31,8 +31,12 @@ import type { Alarm, Alarms } from "./Alarms.ts"
 import type { Hub } from "./Event.ts"
 import * as Inbounds from "./Inbound.ts"
 import * as KeepAlives from "./KeepAlive.ts"
+import type { Direction, Live, Meters, Outcome } from "./Meters.ts"
 import type { Carrier, Outbound, Pending } from "./Outbound.ts"
 import { type Configured, isStrict } from "./Settings.ts"
+
+/** One of the two sides. */
+export type Side = "station" | "csms"
 
 /** How a connection ended. */
 export interface CloseInfo {
@@ -55,7 +59,9 @@ export interface CloseOptions {
 
 /** Whose connection it is. */
 export interface Owner extends Configured {
+  readonly side: Side
   readonly alarms: Alarms
+  readonly meters: Meters
   readonly hub: Hub
   readonly outbound: Outbound
   /** What the handlers are given; made when the first of them needs it. */
@@ -71,7 +77,7 @@ export interface Owner extends Configured {
 /** Our answers that the peer may still refuse with a CALLRESULTERROR. */
 const rememberedAnswers = 64
 
-export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives.Owner {
+export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, KeepAlives.Owner {
   /** When the end that we are waiting for is overdue. */
   entry: Alarm["entry"]
   readonly #owner: Owner
@@ -95,9 +101,23 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
     this.#transport = transport
     this.dialect = dialect
     this.#router = router
-    this.#inbound = new Inbounds.Inbound(owner, owner.alarms, this)
+    this.#inbound = new Inbounds.Inbound(owner, owner.alarms, owner.meters, this)
     this.#keepAlive = new KeepAlives.KeepAlive(owner, owner.alarms, this)
     this.reconfigured()
+    owner.meters.opened(this)
+  }
+
+  get side(): Side {
+    return this.#owner.side
+  }
+
+  inFlight(direction: Direction): number {
+    return direction === "in" ? this.#inbound.size : this.#owner.outbound.size
+  }
+
+  bytes(direction: Direction): number {
+    const { bytesReceived = 0, bytesSent = 0 } = this.#transport
+    return direction === "in" ? bytesReceived : bytesSent
   }
 
   handlerContext(): Context.Context<never> {
@@ -106,7 +126,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
 
   timedOut(call: Frame.Call | Frame.Send): void {
     const text = `the handler did not finish within ${this.#owner.settings.handlerTimeout} ms`
-    this.#refuse(call, new RPCInternalError(text))
+    this.#answerError(call, new RPCInternalError(text))
   }
 
   ping(): void {
@@ -243,6 +263,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
 
   #onBadMessage(text: string, error: RPCError, repliesTo?: string): void {
     const hub = this.#hub
+    this.#owner.meters.badMessage()
     const response = repliesTo === undefined ? undefined : errorFrame("CallError", repliesTo, error)
     if (response !== undefined) this.#write(response)
     if (hub.active) hub.emit({ _tag: "BadMessage", message: text, error, response })
@@ -266,6 +287,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
   ): RPCError | undefined {
     const error = this.#judge(call.action, part, payload)
     if (error === undefined) return undefined
+    this.#owner.meters.validationFailure(sender)
     const hub = this.#hub
     if (hub.active) {
       const result = part === "response" ? payload : undefined
@@ -284,20 +306,18 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
     }
   }
 
-  conclude(call: Frame.Call | Frame.Send, exit: Exit.Exit<unknown, unknown>): void {
-    if (exit._tag === "Success") {
-      if (call._tag === "Call" && exit.value !== noReply) this.#answer(call, exit.value)
-      return
-    }
+  conclude(call: Frame.Call | Frame.Send, exit: Exit.Exit<unknown, unknown>): Outcome {
+    if (exit._tag === "Success") return this.#answer(call, exit.value)
     const failure = exit.cause.reasons.find(Cause.isFailReason)?.error
-    if (isRPCError(failure) && call._tag === "Call") return this.#refuse(call, failure)
+    if (isRPCError(failure) && call._tag === "Call") return this.#answerError(call, failure)
     this.#reportDefect(call, "a handler failed", exit.cause)
-    if (call._tag === "Send") return
+    if (call._tag === "Send") return "InternalError"
     const detail = this.#owner.settings.respondWithDetailedErrors ? Cause.pretty(exit.cause) : "the handler failed"
-    this.#refuse(call, new RPCInternalError(detail))
+    return this.#answerError(call, new RPCInternalError(detail))
   }
 
-  #answer(call: Frame.Call, response: unknown): void {
+  #answer(call: Frame.Call | Frame.Send, response: unknown): Outcome {
+    if (call._tag === "Send" || response === noReply) return "ok"
     const hub = this.#hub
     const { settings } = this.#owner
     const payload = (response ?? {}) as Schema.Json
@@ -305,29 +325,38 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
     if (invalid !== undefined) {
       this.#reportDefect(call, "the response of a handler is not valid", Cause.fail(invalid))
       const detail = settings.respondWithDetailedErrors ? `: ${invalid.message}` : ""
-      return this.#refuse(call, new RPCInternalError(`the response is not valid${detail}`))
+      return this.#answerError(call, new RPCInternalError(`the response is not valid${detail}`))
     }
     const unwritable = this.#write({ _tag: "CallResult", messageId: call.messageId, payload })
     if (unwritable !== undefined) {
       this.#reportDefect(call, "the response of a handler is not JSON", Cause.die(unwritable))
-      return this.#refuse(call, new RPCInternalError("the response cannot be written as JSON"))
+      return this.#answerError(call, new RPCInternalError("the response cannot be written as JSON"))
     }
     if (this.dialect.extendedFrames) this.#remember(call.messageId)
     if (hub.active) hub.emit({ _tag: "CallResult", result: payload, ...about(call, false) })
+    return "ok"
   }
 
+  /** Refuses a call that no handler gets to see. */
   #refuse(call: Frame.Call | Frame.Send, error: RPCError): void {
+    const isKnown = this.dialect.actions.has(call.action)
+    this.#owner.meters.called("in", isKnown ? call.action : "unknown", this.#answerError(call, error), 0)
+  }
+
+  #answerError(call: Frame.Call | Frame.Send, error: RPCError): Outcome {
     const hub = this.#hub
     if (call._tag === "Send") {
       // A SEND is never answered; that it came to nothing can only be observed.
-      if (!hub.active) return
+      if (!hub.active) return error.code
       const message = Wire.encode(call, this.dialect.spelling)
-      return hub.emit({ _tag: "BadMessage", message, error, response: undefined })
+      hub.emit({ _tag: "BadMessage", message, error, response: undefined })
+      return error.code
     }
     const frame = errorFrame("CallError", call.messageId, error)
     // Details that are not JSON must not cost the caller his answer.
     if (this.#write(frame) !== undefined) this.#write({ ...frame, details: {} })
     if (hub.active) hub.emit({ _tag: "CallError", error, ...about(call, false) })
+    return error.code
   }
 
   #remember(messageId: string): void {
@@ -424,7 +453,9 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
   onPong(): void {
     const hub = this.#hub
     const roundTripMillis = this.#keepAlive.pong()
-    if (hub.active && roundTripMillis !== undefined) hub.emit({ _tag: "Pong", roundTripMillis })
+    if (roundTripMillis === undefined) return
+    this.#owner.meters.ponged(roundTripMillis)
+    if (hub.active) hub.emit({ _tag: "Pong", roundTripMillis })
   }
 
   /** Starts the closing handshake, now or once every call has ended. Only the first code and reason count. */
@@ -493,6 +524,7 @@ export class Rpc implements Listener, Carrier, Alarm, Inbounds.Owner, KeepAlives
     this.#end(info)
     this.#state = "closed"
     this.#owner.alarms.clear(this)
+    this.#owner.meters.closed(this)
     this.#owner.onGone(info)
   }
 }

@@ -31,13 +31,13 @@ import type { Validator } from "../Validator.ts"
 import { type Emit, emitSafely, type RPCClientEvents, tell, trafficEvents } from "./events.ts"
 import { InboundCall, textOf } from "./InboundCall.ts"
 import {
+  environment,
   protocolNamed,
   protocolsOf,
   type RPCClientOptions,
   timespan,
   toCore,
   toCoreWithDefaults,
-  wallClock,
 } from "./options.ts"
 import { standard } from "./standard.ts"
 
@@ -211,7 +211,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
         reconnect: options.reconnect === false ? false : this.#schedule(),
         reconnectResetAfter: 1,
       },
-      wallClock,
+      environment,
       () => Context.empty(),
     )
   }

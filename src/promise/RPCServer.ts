@@ -18,7 +18,7 @@ import { ListenError } from "../server/HttpServer.ts"
 import { AcceptedStation, type Event, type Options, StationServer } from "../server/StationServer.ts"
 import { accept as accepted, Rejected, reject as rejected } from "../server/Upgrade.ts"
 import { emitSafely } from "./events.ts"
-import { protocolNamed, protocolsOf, type RPCServerOptions, toCoreWithDefaults, wallClock } from "./options.ts"
+import { environment, protocolNamed, protocolsOf, type RPCServerOptions, toCoreWithDefaults } from "./options.ts"
 import { RPCServerClient } from "./RPCServerClient.ts"
 
 /** The events of an `RPCServer`, each with its arguments. */
@@ -79,7 +79,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
       this.#clients.get(station)?.handlers() ?? Handlers.dynamic(() => undefined),
     ]
     const core = { ...toCoreServer(options), duplicateIdentity: "allow" as const, handlers }
-    this.#server = new StationServer(core, face, wallClock, Context.empty())
+    this.#server = new StationServer(core, face, environment, Context.empty())
     this.#server.subscribe((event) => this.#tell(event))
   }
 

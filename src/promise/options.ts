@@ -1,7 +1,6 @@
 /** The options of the promise face, and what they are called in the core. */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Alarms from "../connection/Alarms.ts"
+import * as Environment from "../connection/Environment.ts"
 import type { Options as CoreOptions } from "../connection/Settings.ts"
 import * as Dialect from "../Dialect.ts"
 import type { ClientOptions, ServerOptions } from "../WebSocket.ts"
@@ -74,8 +73,8 @@ export interface RPCServerOptions extends CommonOptions {
   wssOptions?: ServerOptions
 }
 
-/** The clock of the promise face. */
-export const wallClock: Alarms.Alarms = Alarms.of(Context.get(Context.empty(), Clock.Clock))
+/** What all connections of the promise face share. */
+export const environment: Environment.Environment = Environment.of(Context.empty())
 
 /** What only a flood reaches: the documentation promises that inbound calls have no limit. */
 const flood = 10_000

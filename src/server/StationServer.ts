@@ -12,7 +12,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import type { Alarms } from "../connection/Alarms.ts"
+import type { Environment } from "../connection/Environment.ts"
 import { Hub, type Observer } from "../connection/Event.ts"
 import { OpenConnection, type Parts } from "../connection/OpenConnection.ts"
 import { State } from "../connection/Peer.ts"
@@ -134,7 +134,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
   #options: Options<never, S>
   readonly #face: Face<S>
   readonly #context: Context.Context<never>
-  readonly #alarms: Alarms
+  readonly #environment: Environment
   #limits: Limits
   /** What all stations have that connect from now on; one that is reconfigured gets its own. */
   #settings: Settings
@@ -150,13 +150,13 @@ export class StationServer<S extends AcceptedStation> implements Registry {
   #port: number | undefined
 
   /** @param context what `auth` is given */
-  constructor(options: Options<never, S>, face: Face<S>, alarms: Alarms, context: Context.Context<never>) {
+  constructor(options: Options<never, S>, face: Face<S>, environment: Environment, context: Context.Context<never>) {
     this.#options = options
     this.#face = face
     this.#limits = limitsOf(options)
     this.#settings = settings(options)
     this.#context = context
-    this.#alarms = alarms
+    this.#environment = environment
     this.#acceptor = WebSocket.makeAcceptor(options)
   }
 
@@ -296,13 +296,14 @@ export class StationServer<S extends AcceptedStation> implements Registry {
   #makeStation(transport: Transport, dialect: Dialect.Dialect, handshake: Handshake.Handshake, session: unknown): S {
     const station: S = new this.#face.Station(
       {
+        side: "csms",
         identity: handshake.identity,
         transport,
         dialect,
         router: this.#routerOf(dialect, () => station),
         options: this.#options,
         settings: this.#settings,
-        alarms: this.#alarms,
+        environment: this.#environment,
       },
       handshake,
       session,
