@@ -11,11 +11,13 @@
  * })
  * ```
  */
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import { type Configurable, resolve } from "./Configurable.ts"
 import { type ConnectFailure, type Dial, type DialOptions, dialler } from "./client/dial.ts"
 import { type Options, ReconnectingClient } from "./client/ReconnectingClient.ts"
 import * as Environment from "./connection/Environment.ts"
@@ -88,3 +90,20 @@ class StreamingClient extends ReconnectingClient implements Client {
 export const layer = <R = never>(
   options: WebSocketOptions<R>,
 ): Layer.Layer<Client, ConnectFailure, Exclude<Exclude<R, Client>, Scope.Scope>> => Layer.effect(Client, make(options))
+
+/**
+ * {@link layer}, where any option may be a `Config`.
+ *
+ * ```ts
+ * const Station = Client.layerConfig({
+ *   endpoint: Config.string("CSMS_URL"),
+ *   identity: Config.string("IDENTITY"),
+ *   password: Config.redacted("PASSWORD"),
+ *   protocols: [Ocpp16],
+ * })
+ * ```
+ */
+export const layerConfig = <R = never>(
+  options: Configurable<WebSocketOptions<R>>,
+): Layer.Layer<Client, ConnectFailure | Config.ConfigError, Exclude<Exclude<R, Client>, Scope.Scope>> =>
+  Layer.unwrap(Effect.map(resolve<WebSocketOptions<R>>(options), layer))

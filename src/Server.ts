@@ -11,6 +11,7 @@
  */
 import type { Server as HttpServer, IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -18,6 +19,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Action from "./Action.ts"
+import { type Configurable, resolve } from "./Configurable.ts"
 import * as Environment from "./connection/Environment.ts"
 import type { Event as ConnectionEvent, FrameEvent, Observer } from "./connection/Event.ts"
 import type { CallFailure } from "./connection/Outbound.ts"
@@ -117,6 +119,26 @@ export const layer = <R = never>(
     Effect.tap(make(options), (server) => server.listen(options)),
   )
 
+/**
+ * {@link layer}, where any option may be a `Config`.
+ *
+ * ```ts
+ * const Csms = Server.layerConfig({ port: Config.port("PORT"), protocols: [Ocpp16], handlers: [CentralSystem] })
+ * ```
+ */
+export const layerConfig = <R = never>(
+  options: Configurable<Options<R> & ListenOptions>,
+): Layer.Layer<Server, ListenError | Config.ConfigError, Exclude<Exclude<R, Station>, Scope.Scope>> =>
+  Layer.unwrap(Effect.map(resolve<Options<R> & ListenOptions>(options), layer))
+
+/**
+ * Logs what happens to a server: at level Info who comes and goes, at Warning the upgrade requests that come to nothing. Every
+ * line carries the identity and what else is known as annotations.
+ */
+export const layerLogging: Layer.Layer<never, never, Server> = Layer.effectDiscard(
+  Effect.flatMap(Server, ({ events }) => Effect.forkScoped(Stream.runForEach(events, logEvent))),
+)
+
 class StreamingStation extends AcceptedStation implements Station {
   get frames(): Stream.Stream<FrameEvent> {
     return Streams.frames(this.hub)
@@ -155,3 +177,25 @@ class StreamingServer extends StationServer<StreamingStation> implements Server 
     )
   }
 }
+
+const logEvent = (event: Event): Effect.Effect<void> => {
+  switch (event._tag) {
+    case "Connected": {
+      const { handshake, identity, protocol } = event.station
+      return annotated(Effect.logInfo("connected"), { identity, protocol, remoteAddress: handshake.remoteAddress })
+    }
+    case "Disconnected": {
+      const { code, reason, station } = event
+      return annotated(Effect.logInfo("disconnected"), { identity: station.identity, code, reason })
+    }
+    case "UpgradeAborted":
+      return annotated(Effect.logWarning("refused"), { identity: event.identity, reason: event.error.message })
+    case "ServerError":
+      return Effect.logError("the HTTP server has a fault", event.error)
+    default:
+      return Effect.logInfo(event._tag === "Close" ? "closed" : "closing")
+  }
+}
+
+const annotated = (log: Effect.Effect<void>, annotations: Readonly<Record<string, unknown>>): Effect.Effect<void> =>
+  Effect.annotateLogs(log, annotations)

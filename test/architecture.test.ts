@@ -15,7 +15,7 @@ const rooms: ReadonlyArray<RegExp> = [
   /^(schemas\/.*|connection\/.*)$/,
   /^(Connection|Backoff|WebSocket|Handshake)$/,
   /^(client|server)\/.*$/,
-  /^(Client|Server|Security)$/,
+  /^(Client|Server|Security|Configurable)$/,
   /^Middleware$/,
   /^(testing|promise)\/.*$/,
   /^index$/,

@@ -17,6 +17,7 @@ import { type RPCError, RPCFrameworkError, RPCGenericError } from "../RPCError.t
 import type { Alarm, Alarms } from "./Alarms.ts"
 import type { Meters, Outcome } from "./Meters.ts"
 import type { Configured } from "./Settings.ts"
+import * as Tracing from "./Tracing.ts"
 
 /** What the connection does for its inbound calls. */
 export interface Owner {
@@ -26,6 +27,7 @@ export interface Owner {
   readonly timedOut: (call: Call | Send) => void
   /** What handlers are given. */
   readonly handlerContext: () => Context.Context<never>
+  readonly subject: Tracing.Subject
 }
 
 interface Running {
@@ -33,6 +35,21 @@ interface Running {
   readonly deadline: number
   readonly fiber: Fiber.Fiber<unknown, unknown>
   timedOut: boolean
+}
+
+/** How handlers are run. */
+interface Handlers {
+  readonly start: (handler: AnyHandler<never>, call: Call | Send) => Effect.Effect<unknown, unknown>
+  readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+}
+
+/** What a handler makes of a call. */
+const startOf = (handler: AnyHandler<never>, call: Call | Send): Effect.Effect<unknown, unknown> => {
+  try {
+    return handler(call.payload, call)
+  } catch (defect) {
+    return Exit.die(defect)
+  }
 }
 
 interface Waiting {
@@ -49,7 +66,8 @@ export class Inbound implements Alarm {
   /** Handlers that have suspended, by message id. */
   #running: Map<string, Running> | undefined
   #waiting: Map<string, Waiting> | undefined
-  #runFork: (<A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>) | undefined
+  /** Made when the first call arrives. */
+  #handlers: Handlers | undefined
   /** Handlers that have not suspended yet: one, or more when a handler's own doing starts others. */
   #starting = 0
   #pumping = false
@@ -96,22 +114,31 @@ export class Inbound implements Alarm {
     if (this.#stopped) return
     this.#starting++
     const startedAt = this.#alarms.now()
-    let effect: Effect.Effect<unknown, unknown>
-    try {
-      effect = handler(call.payload, call)
-    } catch (defect) {
-      effect = Exit.die(defect)
-    }
+    this.#handlers ??= this.#makeHandlers()
+    const effect = this.#handlers.start(handler, call)
     if (Exit.isExit(effect)) {
       this.#starting--
       return this.#finish(call, startedAt, effect)
     }
-    this.#runFork ??= Effect.runForkWith(this.#owner.handlerContext())
-    const fiber = this.#runFork(effect)
+    const fiber = this.#handlers.fork(Effect.annotateLogs(effect, { action: call.action, messageId: call.messageId }))
     this.#starting--
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#finish(call, startedAt, exit)
     this.#follow(call, startedAt, fiber)
+  }
+
+  #makeHandlers(): Handlers {
+    const context = this.#owner.handlerContext()
+    const { subject } = this.#owner
+    const start = Tracing.isTraced(context)
+      ? (handler: AnyHandler<never>, call: Call | Send) =>
+          Tracing.handling(
+            call,
+            subject,
+            Effect.suspend(() => startOf(handler, call)),
+          )
+      : startOf
+    return { fork: Effect.runForkWith(context), start }
   }
 
   /** A handler has suspended. */

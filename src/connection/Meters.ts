@@ -95,10 +95,10 @@ export class Meters {
     this.#context = context
     for (const direction of ["in", "out"] as const) {
       this.#gauge("ocpp_calls_in_flight", "Calls that have not ended", { direction }, () =>
-        this.#sum(({ inFlight }) => inFlight(direction)),
+        this.#sum((live) => live.inFlight(direction)),
       )
       this.#counter("ocpp_bytes_total", "Bytes on the wire", { direction }, () => {
-        return this.#closedBytes[direction] + this.#sum(({ bytes }) => bytes(direction))
+        return this.#closedBytes[direction] + this.#sum((live) => live.bytes(direction))
       })
     }
     for (const side of ["station", "csms"] as const) {

@@ -9,7 +9,7 @@
  * out, is why the permits are counted here instead of by a `Semaphore`: one queue, one exit, and no fiber to race.
  */
 import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Action from "../Action.ts"
 import { CallQueueFullError, DisconnectedError, TimeoutError } from "../ConnectionError.ts"
@@ -19,6 +19,7 @@ import type { Meters, Outcome } from "./Meters.ts"
 import * as messageIds from "./messageIds.ts"
 import type { CloseInfo } from "./Rpc.ts"
 import type { Configured } from "./Settings.ts"
+import * as Tracing from "./Tracing.ts"
 
 /** Everything that a call can fail with. */
 export type CallFailure = RPCError | TimeoutError | DisconnectedError | CallQueueFullError
@@ -112,10 +113,10 @@ export class Outbound implements Alarm {
   }
 
   /** Calls the peer. Interrupting the Effect takes the call back at whatever stage it is. */
-  call(request: Request): Effect.Effect<unknown, CallFailure> {
-    return Effect.callback((resume) => {
+  call(request: Request, subject: Tracing.Subject): Effect.Effect<unknown, CallFailure> {
+    return Tracing.calling(request.action, subject, (resume) => {
       const call = this.callUnsafe(request, resume)
-      return Effect.sync(() => this.cancel(call))
+      return { messageId: call.messageId, cancel: () => this.cancel(call) }
     })
   }
 

@@ -102,6 +102,8 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
   settings: Settings
   /** The connection that is open, or was the last. */
   protected rpc: Rpc | undefined
+  abstract readonly identity: string
+  abstract readonly protocol: string
   #options: Options
   #state: State
 
@@ -140,7 +142,7 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
     options?: CallOptions,
   ): Effect.Effect<Action.Response<A>, CallFailure>
   call(action: Action.Call | string, payload?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure> {
-    return this.outbound.call(this.request("Call", action, payload, options))
+    return this.outbound.call(this.request("Call", action, payload, options), this)
   }
 
   send(action: string, request?: unknown): Effect.Effect<void, CallFailure>
@@ -149,7 +151,7 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
     request: Action.Request<A>,
   ): Effect.Effect<void, CallFailure>
   send(action: Action.Send | string, payload?: unknown): Effect.Effect<void, CallFailure> {
-    return Effect.asVoid(this.outbound.call(this.request("Send", action, payload)))
+    return Effect.asVoid(this.outbound.call(this.request("Send", action, payload), this))
   }
 
   /** What is asked of {@link outbound}. */

@@ -34,6 +34,7 @@ import * as KeepAlives from "./KeepAlive.ts"
 import type { Direction, Live, Meters, Outcome } from "./Meters.ts"
 import type { Carrier, Outbound, Pending } from "./Outbound.ts"
 import { type Configured, isStrict } from "./Settings.ts"
+import * as Tracing from "./Tracing.ts"
 
 /** One of the two sides. */
 export type Side = "station" | "csms"
@@ -60,6 +61,7 @@ export interface CloseOptions {
 /** Whose connection it is. */
 export interface Owner extends Configured {
   readonly side: Side
+  readonly identity: string
   readonly alarms: Alarms
   readonly meters: Meters
   readonly hub: Hub
@@ -121,7 +123,11 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   }
 
   handlerContext(): Context.Context<never> {
-    return this.#owner.handlerContext()
+    return Tracing.annotated(this.#owner.handlerContext(), this.subject)
+  }
+
+  get subject(): Tracing.Subject {
+    return { identity: this.#owner.identity, protocol: this.dialect.name }
   }
 
   timedOut(call: Frame.Call | Frame.Send): void {
@@ -372,7 +378,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   /** Nobody else learns of it: the peer gets an error that says nothing, and the handler has ended. */
   #reportDefect(call: Frame.Call | Frame.Send, what: string, cause: Cause.Cause<unknown>): void {
     const annotations = { action: clip(call.action), messageId: clip(call.messageId) }
-    Effect.runForkWith(this.#owner.handlerContext())(Effect.annotateLogs(Effect.logError(what, cause), annotations))
+    Effect.runForkWith(this.handlerContext())(Effect.annotateLogs(Effect.logError(what, cause), annotations))
   }
 
   prepare(call: Pending): string | RPCError {
