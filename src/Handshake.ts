@@ -18,6 +18,7 @@ export interface Handshake {
    */
   readonly password: Buffer | undefined
   readonly query: URLSearchParams
+  /** The peer's IP address; `undefined` once the connection has closed, unless it was read before. */
   readonly remoteAddress: string | undefined
   readonly headers: IncomingHttpHeaders
   /** The HTTP request; with TLS its socket knows the client's certificate. */
@@ -35,17 +36,50 @@ export const read = (request: IncomingMessage): Handshake | undefined => {
   const path = queryAt === -1 ? target : target.slice(0, queryAt)
   const slash = path.lastIndexOf("/")
   const identity = decodeIdentity(path.slice(slash + 1))
-  if (identity === undefined) return undefined
-  return {
-    identity,
-    endpoint: path.slice(0, slash),
-    protocols: offered(request.headers["sec-websocket-protocol"]),
-    password: basicPassword(identity, request.headers.authorization),
-    query: new URLSearchParams(queryAt === -1 ? "" : target.slice(queryAt)),
-    remoteAddress: request.socket.remoteAddress,
-    headers: request.headers,
-    request,
+  return identity === undefined ? undefined : new RequestHandshake(identity, path.slice(0, slash), request)
+}
+
+/** An upgrade request whose parts are read when they are asked for: most stations are let in for less than all of them. */
+class RequestHandshake implements Handshake {
+  readonly identity: string
+  readonly endpoint: string
+  readonly request: IncomingMessage
+  #protocols: ReadonlySet<string> | undefined
+
+  constructor(identity: string, endpoint: string, request: IncomingMessage) {
+    this.identity = identity
+    this.endpoint = endpoint
+    this.request = request
   }
+
+  get protocols(): ReadonlySet<string> {
+    this.#protocols ??= offered(this.request.headers["sec-websocket-protocol"])
+    return this.#protocols
+  }
+
+  get password(): Buffer | undefined {
+    return basicPassword(this.identity, this.request.headers.authorization)
+  }
+
+  get query(): URLSearchParams {
+    const target = this.request.url ?? ""
+    const queryAt = target.indexOf("?")
+    return new URLSearchParams(queryAt === -1 ? "" : target.slice(queryAt))
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.request.socket.remoteAddress
+  }
+
+  get headers(): IncomingHttpHeaders {
+    return this.request.headers
+  }
+}
+
+/** The same with everything read now. */
+export const readAll = (handshake: Handshake): Handshake => {
+  const { endpoint, headers, identity, password, protocols, query, remoteAddress, request } = handshake
+  return { identity, endpoint, protocols, password, query, remoteAddress, headers, request }
 }
 
 const decodeIdentity = (encoded: string): string | undefined => {

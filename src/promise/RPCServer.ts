@@ -19,7 +19,7 @@ import { AcceptedStation, type Event, type Options, StationServer } from "../ser
 import { accept as accepted, Rejected, reject as rejected } from "../server/Upgrade.ts"
 import { emitSafely } from "./events.ts"
 import { environment, protocolNamed, protocolsOf, type RPCServerOptions, toCoreWithDefaults } from "./options.ts"
-import { RPCServerClient } from "./RPCServerClient.ts"
+import { documented, RPCServerClient } from "./RPCServerClient.ts"
 
 /** The events of an `RPCServer`, each with its arguments. */
 export interface RPCServerEvents {
@@ -152,7 +152,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
       const fail = (reason: unknown) => refuse(500, reason instanceof Error ? reason : new Error(String(reason)))
       try {
         const { signal } = controller
-        const returned = callback(accept, reject, { ...handshake, endpoint: handshake.endpoint || "/" }, signal)
+        const returned = callback(accept, reject, documented(handshake), signal)
         Promise.resolve(returned).catch(fail)
       } catch (error) {
         fail(error)

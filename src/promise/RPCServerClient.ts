@@ -1,9 +1,15 @@
 /** A connected client, as its server sees it. */
 import type { IncomingMessage } from "node:http"
-import type { Handshake } from "../Handshake.ts"
+import { type Handshake, readAll } from "../Handshake.ts"
 import type { AcceptedStation } from "../server/StationServer.ts"
 import type { RPCClientOptions } from "./options.ts"
 import { RPCClient } from "./RPCClient.ts"
+
+/** A handshake as it is documented: everything there, and the root as `/`. */
+export const documented = (handshake: Handshake): Handshake => ({
+  ...readAll(handshake),
+  endpoint: handshake.endpoint || "/",
+})
 
 /** A client that a server has accepted. It cannot connect by itself. */
 export class RPCServerClient<P extends string = string> extends RPCClient<P> {
@@ -15,7 +21,7 @@ export class RPCServerClient<P extends string = string> extends RPCClient<P> {
 
   constructor(options: RPCClientOptions, station: AcceptedStation) {
     super(options)
-    this.handshake = { ...station.handshake, endpoint: station.handshake.endpoint || "/" }
+    this.handshake = documented(station.handshake)
     this.session = station.session ?? {}
     this.attach(station)
   }
