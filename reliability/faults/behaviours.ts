@@ -1,0 +1,98 @@
+/** What the handlers and the auth of a victim do, by name; the same for both faces. */
+import { Buffer } from "node:buffer"
+import { timingSafeEqual } from "node:crypto"
+import type { Handshake } from "../../src/Handshake.ts"
+
+/** What a handler can do beside answering. */
+export interface Tools {
+  readonly action: string
+  readonly messageId: string
+  /** Aborts when nobody waits for the answer any more. */
+  readonly signal: AbortSignal
+  /** Calls whoever is calling. */
+  readonly call: (action: string, payload?: unknown) => Promise<unknown>
+}
+
+/** Answers with what it returns; throws to refuse. */
+export type Behaviour = (payload: unknown, tools: Tools) => unknown
+
+let open = () => {}
+let gate = Promise.resolve()
+
+/** Lets everybody pass who waits, and nobody who comes later. */
+export const release = (): void => {
+  open()
+  gate = new Promise((resolve) => {
+    open = resolve
+  })
+}
+release()
+
+/** Ends with the signal. */
+const until = <A>(promise: Promise<A>, signal: AbortSignal): Promise<A> =>
+  new Promise((resolve, reject) => {
+    promise.then(resolve, reject)
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true })
+  })
+
+const heartbeat = () => ({ currentTime: new Date().toISOString() })
+
+export const behaviours = {
+  heartbeat,
+  boot: () => ({ ...heartbeat(), interval: 300, status: "Accepted" }),
+  accepted: () => ({ status: "Accepted" }),
+  empty: () => ({}),
+  echo: (payload) => payload,
+  never: (_, { signal }) => until(new Promise(() => {}), signal),
+  gated: async (payload, { signal }) => {
+    await until(gate, signal)
+    return payload
+  },
+} satisfies Record<string, Behaviour>
+
+export type Verdict = { readonly accept: unknown } | { readonly reject: number; readonly message?: string }
+
+/** Decides about a station; whoever throws does not. */
+export type Auth = (handshake: Handshake, signal: AbortSignal) => Verdict | Promise<Verdict>
+
+const secret = Buffer.from("secret")
+
+/** The password whose bytes are no UTF-8, and hold a colon. */
+export const binaryPassword = Buffer.from([0xff, 0x00, 0x3a, 0x80, 0xfe])
+
+const passwordIs =
+  (expected: Uint8Array): Auth =>
+  ({ password }) =>
+    password?.length === expected.length && timingSafeEqual(password, expected)
+      ? { accept: { password: password.toString("hex") } }
+      : { reject: 401 }
+
+export const auths = {
+  everybody: () => ({ accept: {} }),
+  secret: passwordIs(secret),
+  binary: passwordIs(binaryPassword),
+  emptyPassword: passwordIs(Buffer.alloc(0)),
+  never: () => new Promise<Verdict>(() => {}),
+  gated: async (_, signal) => {
+    await until(gate, signal)
+    return { accept: {} }
+  },
+  throws: () => {
+    throw new Error("auth has thrown")
+  },
+  rejects: async () => {
+    throw new Error("auth has rejected")
+  },
+  split: () => ({ reject: 403, message: "no\r\nSet-Cookie: evil=1\r\n\r\n<b>body</b>" }),
+  badStatus: () => ({ reject: 200, message: "a refusal is no success" }),
+} satisfies Record<string, Auth>
+
+export const behaviourNamed = (name: string): Behaviour => {
+  if (!Object.hasOwn(behaviours, name)) throw new Error(`no behaviour is named ${name}`)
+  return behaviours[name as keyof typeof behaviours]
+}
+
+export const authNamed = (name: string): Auth => {
+  if (!Object.hasOwn(auths, name)) throw new Error(`no auth is named ${name}`)
+  return auths[name as keyof typeof auths]
+}
