@@ -1,4 +1,5 @@
 /** One case: a fault that is provoked, and the promise about it. */
+import { readFileSync, writeFileSync } from "node:fs"
 import { Process } from "./Process.ts"
 import type { CallSetup, Counters, Lap, Memory, Options, Outcome, Seen, ServerSetup, StationSetup } from "./Program.ts"
 import { type RawOptions, RawStation } from "./raw.ts"
@@ -131,12 +132,6 @@ export class StationSubject extends Subject {
   }
 }
 
-interface Watched {
-  readonly process: Process
-  readonly watch: number
-  readonly baseline: Counters
-}
-
 /** What a case has at hand. Everything that it makes ends with it. */
 export class Context {
   /** Whether to run the case as the list of faults has it, and not scaled down. */
@@ -146,7 +141,10 @@ export class Context {
   /** What is said about the case beside its verdict. */
   readonly notes: Array<string> = []
   readonly #watcher: Process<"watcher">
-  readonly #watched: Array<Watched> = []
+  readonly #watches: Array<number> = []
+  readonly #hasBystander = new Set<Process>()
+  /** What each process had before the attack: its servers, with their bystanders. */
+  readonly #baselines = new Map<Process, Counters>()
   readonly #subjects: Array<Subject> = []
   readonly #spawned: Array<Process> = []
   readonly #attackers: Array<RawStation> = []
@@ -195,18 +193,34 @@ export class Context {
     setup: ServerSetup & { readonly bystander?: boolean; readonly process?: Process } = {},
   ): Promise<ServerSubject> {
     const { bystander = true, process = this.victim, ...rest } = setup
+    const baseline = this.#baselines.get(process)
+    // What is about to end must not be counted as ended by the server that is about to come.
+    if (baseline !== undefined) await this.#returns(process, baseline, 1_000).catch(() => {})
+    const before = await this.counters(process)
     const { id, port } = await process.ask("serve", rest)
-    const server = new ServerSubject(process, id, port, rest.tls !== undefined)
+    const isSecure = rest.tls !== undefined
+    const server = new ServerSubject(process, id, port, isSecure)
     this.#subjects.push(server)
-    if (bystander) await this.#watch(server, rest.tls !== undefined)
-    else await this.#watchProcess(process)
+    if (bystander) {
+      const watch = await this.#watcher.ask("watch", { port, pid: process.pid, secure: isSecure })
+      this.#watches.push(watch)
+      this.#hasBystander.add(process)
+    }
+    const after = await this.counters(process)
+    this.#baselines.set(process, baseline === undefined ? after : risen(baseline, before, after))
+    if (!bystander) await this.#watchProcess(process)
     return server
   }
 
-  /** A station; whether it has connected is in its `outcome`. */
-  async dial(setup: StationSetup & { readonly process?: Process }): Promise<StationSubject> {
-    const { process = this.victim, ...rest } = setup
-    await this.#watchProcess(process)
+  /**
+   * A station; whether it has connected is in its `outcome`. `bystander: false` is for a process that is a tool of the
+   * case, and not the victim.
+   */
+  async dial(
+    setup: StationSetup & { readonly bystander?: boolean; readonly process?: Process },
+  ): Promise<StationSubject> {
+    const { bystander = true, process = this.victim, ...rest } = setup
+    if (bystander) await this.#watchProcess(process)
     const { id, outcome } = await process.ask("dial", rest)
     const station = new StationSubject(process, id, outcome)
     this.#subjects.push(station)
@@ -215,13 +229,9 @@ export class Context {
 
   /** A bystander in a process that has none. */
   async #watchProcess(process: Process): Promise<void> {
-    if (!this.#watched.some((watched) => watched.process === process)) await this.serve({ process })
-  }
-
-  async #watch(server: ServerSubject, secure: boolean): Promise<void> {
-    const { process } = server
-    const watch = await this.#watcher.ask("watch", { port: server.port, pid: process.pid, secure })
-    this.#watched.push({ process, watch, baseline: await process.ask("counters", null) })
+    if (this.#hasBystander.has(process)) return
+    this.#hasBystander.add(process)
+    await this.serve({ process })
   }
 
   /** A station written out by hand, connected. */
@@ -229,6 +239,22 @@ export class Context {
     const station = await RawStation.connect(server.port, options)
     this.#attackers.push(station)
     return station
+  }
+
+  /** By how many bytes the process is larger at its largest, while something happens, than before. */
+  async peak(work: () => Promise<unknown>, process = this.victim): Promise<number> {
+    const file = `/proc/${process.pid}`
+    await this.memory(process)
+    try {
+      writeFileSync(`${file}/clear_refs`, "5")
+    } catch {
+      return this.skip("this system does not tell how large a process has been")
+    }
+    const sizeOf = (name: string) =>
+      1024 * Number(new RegExp(`${name}:\\s+(\\d+)`).exec(readFileSync(`${file}/status`, "utf8"))?.[1])
+    const before = sizeOf("VmRSS")
+    await work()
+    return sizeOf("VmHWM") - before
   }
 
   memory(process = this.victim): Promise<Memory> {
@@ -242,10 +268,10 @@ export class Context {
   /** The attack is over: what holds after every case. */
   async verify(): Promise<void> {
     await this.#withdraw()
-    for (const watched of this.#watched) await this.#returns(watched)
-    for (const { watch } of this.#watched) await this.#answers(watch)
+    for (const [process, baseline] of this.#baselines) await this.#returns(process, baseline)
+    for (const watch of this.#watches) await this.#answers(watch)
     for (const subject of this.#subjects) await this.#repeatsNothing(subject)
-    for (const { process } of this.#watched) await this.#isUnharmed(process)
+    for (const process of this.#baselines.keys()) await this.#isUnharmed(process)
   }
 
   async #withdraw(): Promise<void> {
@@ -254,13 +280,13 @@ export class Context {
   }
 
   /** Connections, calls, handlers, fibers and timers are no more than they were. */
-  async #returns({ baseline, process }: Watched): Promise<void> {
+  async #returns(process: Process, baseline: Counters, patience?: number): Promise<void> {
     let excess: ReadonlyArray<string> = []
     const isBack = async () => {
       excess = excessOf(baseline, await this.counters(process))
       return excess.length === 0
     }
-    await until("back to the baseline", isBack).catch((error: Error) => {
+    await until("back to the baseline", isBack, patience).catch((error: Error) => {
       throw new Error(`${error.message}: ${excess.join(", ")}`)
     })
   }
@@ -300,7 +326,7 @@ export class Context {
   /** Ends what the case has made. */
   async dispose(): Promise<void> {
     await this.#withdraw()
-    for (const { watch } of this.#watched) await this.#watcher.ask("unwatch", { watch })
+    for (const watch of this.#watches) await this.#watcher.ask("unwatch", { watch })
     for (const subject of this.#subjects.toReversed()) {
       if (subject.process.ended === undefined) await within(10_000, "closing", subject.close({ force: true }))
     }
@@ -310,6 +336,25 @@ export class Context {
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it is them that are looked for
 const hasControls = (text: string): boolean => /[\u0000-\u0008\u000b-\u001f\u007f]/.test(text)
+
+/** A baseline, raised by what a further server has brought. */
+const risen = (baseline: Counters, before: Counters, after: Counters): Counters => {
+  const rise = (name: "stations" | "handlers" | "calls" | "fibers") => baseline[name] + after[name] - before[name]
+  const resources = Object.fromEntries(
+    Object.entries(after.resources).map(([kind, count]) => [
+      kind,
+      (baseline.resources[kind] ?? 0) + count - (before.resources[kind] ?? 0),
+    ]),
+  )
+  return {
+    stations: rise("stations"),
+    handlers: rise("handlers"),
+    calls: rise("calls"),
+    fibers: rise("fibers"),
+    untyped: [],
+    resources: { ...baseline.resources, ...resources },
+  }
+}
 
 const excessOf = (baseline: Counters, now: Counters): ReadonlyArray<string> => {
   const rows = (["stations", "handlers", "calls", "fibers"] as const).map(

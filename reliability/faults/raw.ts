@@ -1,6 +1,6 @@
 /** Stations and servers that write their bytes themselves. */
 import { Buffer } from "node:buffer"
-import { randomBytes } from "node:crypto"
+import { createHash, randomBytes } from "node:crypto"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
 
@@ -175,7 +175,7 @@ export class RawStation {
   async receive(patience = 10_000): Promise<ReadonlyArray<unknown>> {
     const deadline = Date.now() + patience
     for (;;) {
-      for (const next of this.frames.slice(this.#taken)) {
+      for (let next = this.frames[this.#taken]; next !== undefined; next = this.frames[this.#taken]) {
         this.#taken++
         if (next.opcode === Opcode.Text) return JSON.parse(next.payload.toString())
       }
@@ -286,3 +286,61 @@ export const exchange = (
       resolve({ status: Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0), answer, after: Date.now() - start })
     })
   })
+
+/** What a small server does with each upgrade request. */
+export type Answer = (request: string, socket: Net.Socket) => void
+
+/** The accept key that RFC 6455 §4.2.2 wants. */
+export const acceptOf = (request: string): string => {
+  const key = /^Sec-WebSocket-Key: (.*)$/im.exec(request)?.[1]?.trim() ?? ""
+  return createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
+}
+
+/** A 101 that is right but for what the further lines say. */
+export const switching = (request: string, ...lines: ReadonlyArray<string>): string => {
+  const head = ["Upgrade: websocket", "Connection: Upgrade", `Sec-WebSocket-Accept: ${acceptOf(request)}`, ...lines]
+  return `HTTP/1.1 101 Switching Protocols\r\n${head.join("\r\n")}\r\n\r\n`
+}
+
+export interface SmallServer {
+  readonly port: number
+  /** The heads of the requests that came. */
+  readonly requests: ReadonlyArray<string>
+  readonly close: () => void
+}
+
+/** A server that says whatever it likes. */
+export const smallServer = async (answer: Answer): Promise<SmallServer> => {
+  const requests: Array<string> = []
+  const sockets = new Set<Net.Socket>()
+  const server = Net.createServer((socket) => {
+    sockets.add(socket)
+    socket.on("close", () => sockets.delete(socket))
+    socket.on("error", () => {})
+    let head = ""
+    const onData = (data: Buffer) => {
+      head += data.toString("latin1")
+      if (!head.includes("\r\n\r\n")) return
+      socket.off("data", onData)
+      requests.push(head)
+      answer(head, socket)
+    }
+    socket.on("data", onData)
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  return {
+    port: (server.address() as Net.AddressInfo).port,
+    requests,
+    close: () => {
+      server.close()
+      for (const socket of sockets) socket.destroy()
+    },
+  }
+}
+
+/** A port where nobody listens. */
+export const deadPort = async (): Promise<number> => {
+  const server = await smallServer(() => {})
+  server.close()
+  return server.port
+}
