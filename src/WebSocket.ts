@@ -208,6 +208,8 @@ class SocketTransport implements Transport {
   #listener: Listener | undefined
   #early: Array<(listener: Listener) => void> | undefined = []
   #error: Error | undefined
+  /** Whether we have begun to close. */
+  #isEnding = false
   #isCorked = false
   #isDeaf = false
 
@@ -224,6 +226,8 @@ class SocketTransport implements Transport {
         this.#onMessage(first as Buffer, second as boolean)
         return true
       case "ping":
+        // ws drops whoever does not read its pongs without a word.
+        if (!this.#isEnding && !this.writable) this.#error ??= new Error("too many pings, whose pongs are not read")
         this.#listener?.onPing()
         return true
       case "pong":
@@ -315,10 +319,12 @@ class SocketTransport implements Transport {
   }
 
   close(code: number, reason: string): void {
+    this.#isEnding = true
     this.#socket.close(isSendableCode(code) ? code : 1000, closeReason(reason))
   }
 
   terminate(): void {
+    this.#isEnding = true
     this.uncork()
     this.#socket.terminate()
   }

@@ -366,6 +366,13 @@ describe("a ping", () => {
       expect(yield* Queue.take(atServer)).toEqual(["pong"])
     }),
   )
+
+  it.live("too many, whose pongs are not read, end the connection, and the close says why", () =>
+    Effect.gen(function* () {
+      const { events } = yield* receiving(Array(100).fill(frame(Opcode.Ping)))
+      expect(events.at(-1)).toEqual(["close", 1006, "too many pings, whose pongs are not read"])
+    }),
+  )
 })
 
 it.live("bufferedAmount is what a peer that does not read leaves waiting", () =>
