@@ -195,7 +195,7 @@ export class Context {
     const { bystander = true, process = this.victim, ...rest } = setup
     const baseline = this.#baselines.get(process)
     // What is about to end must not be counted as ended by the server that is about to come.
-    if (baseline !== undefined) await this.#returns(process, baseline, 1_000).catch(() => {})
+    if (baseline !== undefined) await this.#returns(process, baseline, 300).catch(() => {})
     const before = await this.counters(process)
     const { id, port } = await process.ask("serve", rest)
     const isSecure = rest.tls !== undefined
@@ -305,7 +305,8 @@ export class Context {
 
   async #repeatsNothing(subject: Subject): Promise<void> {
     const events = subject.process.ended === undefined ? await subject.events() : []
-    for (const { tag, text } of events) {
+    // A CALLERROR holds the words of whoever refused the call: they are data.
+    for (const { tag, text } of events.filter(({ tag }) => tag !== "CallError")) {
       check(!text.includes(canary), `the event ${tag} repeats what the attacker wrote: ${text.slice(0, 200)}`)
       check(!hasControls(text), `the event ${tag} holds control characters`)
       check(text.length <= 400, `the event ${tag} is ${text.length} characters long`)

@@ -43,6 +43,8 @@ export interface CallSetup {
   /** Milliseconds. */
   readonly timeout?: number
   readonly noReply?: boolean
+  /** Milliseconds after which the caller takes the calls back. */
+  readonly abortAfter?: number
 }
 
 /** How an Effect or a promise of the library has ended. */
@@ -53,6 +55,8 @@ export type Outcome =
       /** The `_tag`, or the name of the class; `""` when the error is of no class of the library. */
       readonly tag: string
       readonly code: string | number | undefined
+      /** The error code as the peer wrote it, when it is none of OCPP's. */
+      readonly receivedCode?: string | undefined
       readonly message: string
     }
 

@@ -536,7 +536,7 @@ const ahead: Case = {
   run: async (context) => {
     for (const face of faces) {
       const server = await context.serve({ face, auth: "gated" })
-      const count = 2_500
+      const count = 2_000
       const calls = Buffer.concat(Array.from({ length: count }, (_, i) => heartbeat(`${i}`)))
       const connected = context.attack(server, { ahead: calls, path: `/AHEAD` })
       await until("auth is asked", async () => (await server.authCount()) === 1)

@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer"
 import { timingSafeEqual } from "node:crypto"
 import type { Handshake } from "../../src/Handshake.ts"
+import type { Code, createRPCError, LegacyCode } from "../../src/RPCError.ts"
 
 /** What a handler can do beside answering. */
 export interface Tools {
@@ -9,6 +10,10 @@ export interface Tools {
   readonly messageId: string
   /** Aborts when nobody waits for the answer any more. */
   readonly signal: AbortSignal
+  /** Who is calling. */
+  readonly identity: string
+  /** An error of OCPP. */
+  readonly error: typeof createRPCError
   /** Calls whoever is calling. */
   readonly call: (action: string, payload?: unknown) => Promise<unknown>
 }
@@ -37,9 +42,24 @@ const until = <A>(promise: Promise<A>, signal: AbortSignal): Promise<A> =>
 
 const heartbeat = () => ({ currentTime: new Date().toISOString() })
 
+const booted = new Set<string>()
+
 export const behaviours = {
   heartbeat,
-  boot: () => ({ ...heartbeat(), interval: 300, status: "Accepted" }),
+  boot: (_, { identity }) => {
+    booted.add(identity)
+    return { ...heartbeat(), interval: 300, status: "Accepted" }
+  },
+  /** What a middleware does: nothing is for a station that has not booted. */
+  afterBoot: (payload, { error, identity }) => {
+    if (!booted.has(identity)) throw error("SecurityError", "BootNotification comes first")
+    return payload
+  },
+  /** Refuses with the code that it is asked for, and 400 characters that are two code units each. */
+  refuse: (payload, { error }) => {
+    const { code } = payload as { readonly code: Code | LegacyCode }
+    throw error(code, "😀".repeat(400), { why: "asked for" })
+  },
   accepted: () => ({ status: "Accepted" }),
   empty: () => ({}),
   echo: (payload) => payload,

@@ -83,7 +83,9 @@ run<VictimCommands>({
   },
   call: async (setup) => {
     const subject = subjectOf(setup)
-    return Promise.all(Array.from({ length: setup.times ?? 1 }, () => settle(subject.call(setup))))
+    // Who takes a call back knows why it has failed.
+    const isTyped = () => setup.abortAfter !== undefined
+    return Promise.all(Array.from({ length: setup.times ?? 1 }, () => settle(subject.call(setup), isTyped)))
   },
   dialOften,
   close: (what) => settle(subjectOf(what).close(what.options ?? {})),

@@ -17,10 +17,10 @@ const limit = 250
 const patience = 10_000
 const interval = 20
 
-/** The CPU time of a process in milliseconds; 0 where the system does not tell. */
+/** The CPU time of a process's main thread in milliseconds; 0 where the system does not tell. */
 const cpuMillis = (pid: number): number => {
   try {
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? []
+    const fields = readFileSync(`/proc/${pid}/task/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? []
     return 10 * (Number(fields[11]) + Number(fields[12]))
   } catch {
     return 0

@@ -73,11 +73,15 @@ export const messageOf = (error: unknown): string => {
 }
 
 const failure = (error: unknown, isTyped: (error: unknown) => boolean): Outcome => {
-  const { _tag, code } = Object(error) as { readonly _tag?: string; readonly code?: string | number }
+  const { _tag, code, receivedCode } = Object(error) as {
+    readonly _tag?: string
+    readonly code?: string | number
+    readonly receivedCode?: string
+  }
   const message = messageOf(error)
   const tag = library.isRPCError(error) ? "RPCError" : typedTags.has(_tag ?? "") ? `${_tag}` : ""
   if (tag === "" && !isTyped(error)) totals.untyped.push(message)
-  return { ok: false, tag, code, message }
+  return { ok: false, tag, code, receivedCode, message }
 }
 
 /** How something has ended; until then its caller counts as waiting. */

@@ -9,15 +9,18 @@ import { type Auth, authNamed, behaviourNamed } from "../behaviours.ts"
 import type { CallSetup, Options, ServerSetup, StationSetup } from "../Program.ts"
 import { defaultHandlers, everyProtocol, library, messageOf, Subject, totals } from "./Subject.ts"
 
-const { Backoff, Client, Handlers, isRPCError, Ocpp16, Ocpp201, Ocpp21, Server } = library
+const { Backoff, Client, createRPCError, Handlers, isRPCError, Ocpp16, Ocpp201, Ocpp21, Server } = library
 
 const metrics: Metric.FiberRuntimeMetricsService = {
   recordFiberStart: () => void totals.fibers++,
   recordFiberEnd: () => void totals.fibers--,
 }
 
-const runTyped = async <A>(effect: Effect.Effect<A, unknown>): Promise<A> => {
-  const exit = await Effect.runPromiseExit(effect)
+const runTyped = async <A>(effect: Effect.Effect<A, unknown>, abortAfter?: number): Promise<A> => {
+  const exit = await Effect.runPromiseExit(
+    effect,
+    abortAfter === undefined ? {} : { signal: AbortSignal.timeout(abortAfter) },
+  )
   if (Exit.isSuccess(exit)) return exit.value
   throw Cause.squash(exit.cause)
 }
@@ -29,7 +32,11 @@ const runIn = <A>(scope: Scope.Scope, effect: Effect.Effect<A, unknown, Scope.Sc
 const protocolsNamed = (names: ReadonlyArray<string> = everyProtocol) =>
   names.map((name) => [Ocpp16, Ocpp201, Ocpp21].find((known) => known.name === name) ?? library.Protocol.make(name, []))
 
-type Caller = Effect.Effect<{ call: (action: string, payload?: unknown) => Effect.Effect<unknown, unknown> }>
+/** Who is calling. */
+type Caller = Effect.Effect<{
+  readonly identity: string
+  readonly call: (action: string, payload?: unknown) => Effect.Effect<unknown, unknown>
+}>
 
 const handlerNamed = (subject: Subject, name: string, caller: Caller): Library.Handlers.AnyHandler => {
   const behaviour = behaviourNamed(name)
@@ -45,7 +52,14 @@ const handlerNamed = (subject: Subject, name: string, caller: Caller): Library.H
         const refuse = (error: unknown) => finish(isRPCError(error) ? Exit.fail(error) : Exit.die(error))
         const call = (called: string, request?: unknown) => runTyped(peer.call(called, request))
         try {
-          const value = behaviour(payload, { action, messageId, signal, call })
+          const value = behaviour(payload, {
+            action,
+            messageId,
+            signal,
+            call,
+            error: createRPCError,
+            identity: peer.identity,
+          })
           if (value instanceof Promise) value.then(answer, refuse)
           else answer(value)
         } catch (error) {
@@ -137,10 +151,11 @@ export class EffectServer extends Subject {
     return this.#server === undefined ? 0 : Effect.runSync(this.#server.stations).length
   }
 
-  call({ action, identity = "", noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
+  call({ abortAfter, action, identity = "", noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
     const options = { noReply, ...(timeout === undefined ? undefined : { timeout }) }
     const server = this.#server!
-    return runTyped(Effect.flatMap(server.station(identity), (station) => station.call(action, payload, options)))
+    const call = Effect.flatMap(server.station(identity), (station) => station.call(action, payload, options))
+    return runTyped(call, abortAfter)
   }
 
   close(options: Options): Promise<unknown> {
@@ -182,9 +197,9 @@ export class EffectStation extends Subject {
     return this.#client?.state === 1 ? 1 : 0
   }
 
-  call({ action, noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
+  call({ abortAfter, action, noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
     const options = { noReply, ...(timeout === undefined ? undefined : { timeout }) }
-    return runTyped(this.#client!.call(action, payload, options))
+    return runTyped(this.#client!.call(action, payload, options), abortAfter)
   }
 
   close(options: Options): Promise<unknown> {

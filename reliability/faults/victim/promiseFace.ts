@@ -7,7 +7,7 @@ import { type Auth, authNamed, behaviourNamed } from "../behaviours.ts"
 import type { CallSetup, Options, ServerSetup, StationSetup } from "../Program.ts"
 import { defaultHandlers, everyProtocol, library, Subject } from "./Subject.ts"
 
-const { RPCClient, RPCServer } = library
+const { createRPCError, RPCClient, RPCServer } = library
 
 type Client = Library.RPCClient
 
@@ -19,7 +19,14 @@ const handle = (subject: Subject, client: Client, names: Readonly<Record<string,
       const call = (called: string, request?: unknown) => client.call(called, request)
       let isLate = false
       try {
-        const value = behaviour(params, { action: method, messageId, signal, call })
+        const value = behaviour(params, {
+          action: method,
+          messageId,
+          signal,
+          call,
+          error: createRPCError,
+          identity: `${client.identity}`,
+        })
         isLate = value instanceof Promise
         return isLate ? (value as Promise<unknown>).finally(done) : value
       } finally {
@@ -55,6 +62,12 @@ const authCallback =
     else reject(verdict.reject, verdict.message)
   }
 
+const callOptions = (noReply: boolean, timeout: number | undefined, abortAfter: number | undefined) => ({
+  noReply,
+  ...(timeout === undefined ? undefined : { callTimeoutMs: timeout }),
+  ...(abortAfter === undefined ? undefined : { signal: AbortSignal.timeout(abortAfter) }),
+})
+
 export class PromiseServer extends Subject {
   #server: Library.RPCServer | undefined
   readonly #clients = new Set<Client>()
@@ -83,13 +96,10 @@ export class PromiseServer extends Subject {
     return this.#clients.size
   }
 
-  async call({ action, identity, noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
+  async call({ abortAfter, action, identity, noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
     const client = [...this.#clients].findLast((one) => one.identity === identity)
     if (client === undefined) throw new Error(`${identity} is not connected`)
-    return client.call(action, payload, {
-      noReply,
-      ...(timeout === undefined ? undefined : { callTimeoutMs: timeout }),
-    })
+    return client.call(action, payload, callOptions(noReply, timeout, abortAfter))
   }
 
   close(options: Options): Promise<unknown> {
@@ -118,9 +128,8 @@ export class PromiseStation extends Subject {
     return this.#client?.state === RPCClient.OPEN ? 1 : 0
   }
 
-  call({ action, noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
-    const options = { noReply, ...(timeout === undefined ? undefined : { callTimeoutMs: timeout }) }
-    return this.#client!.call(action, payload, options)
+  call({ abortAfter, action, noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
+    return this.#client!.call(action, payload, callOptions(noReply, timeout, abortAfter))
   }
 
   close(options: Options): Promise<unknown> {
