@@ -565,7 +565,13 @@ const spoken = (protocol: Dialect) => protocol.name || "no subprotocol"
 
 const answersNothing = () => new RPCFrameworkError("the message answers no call of ours")
 
-/** Text of outside origin, short enough for a log or a description. */
-const clip = (text: string) => (text.length <= 64 ? text : `${text.slice(0, 64)}…`)
+/** Text of outside origin, short enough for a log or a description, and without what would forge a line of either. */
+const clip = (text: string) => {
+  const short = text.length <= 64 ? text : `${text.slice(0, 64)}…`
+  return short.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  )
+}
 
 const textOf = (error: unknown) => (error instanceof Error ? error.message : "unknown reason")

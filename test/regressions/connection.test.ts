@@ -227,6 +227,15 @@ describe("inbound", () => {
     }),
   )
 
+  it.effect("an action that nothing handles is quoted short, and cannot forge a line of a log", () =>
+    Effect.gen(function* () {
+      const { peer } = yield* connect({})
+      yield* peer.send([2, "1", `Nope\r\n\u2028\u202e${"x".repeat(100)}`, {}])
+      const quoted = `Nope\\u{d}\\u{a}\\u{2028}\\u{202e}${"x".repeat(56)}… has no handler`
+      expect(peer.take()).toEqual([[4, "1", "NotImplemented", quoted, {}]])
+    }),
+  )
+
   it.effect("a router that throws costs one CALLERROR, not the process", () =>
     Effect.gen(function* () {
       const handlers = [
