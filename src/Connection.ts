@@ -9,11 +9,12 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import { type Checks, checkOptions, handlers, record, text, whenRead } from "./connection/Checks.ts"
 import * as Environment from "./connection/Environment.ts"
 import type { Event, FrameEvent } from "./connection/Event.ts"
 import { OpenConnection, type Parts } from "./connection/OpenConnection.ts"
 import type { Peer, Side } from "./connection/Peer.ts"
-import { type Options, settings } from "./connection/Settings.ts"
+import { connectionOptions, type Options, settings } from "./connection/Settings.ts"
 import * as Streams from "./connection/Streams.ts"
 import * as Handlers from "./Handlers.ts"
 import type * as Protocol from "./Protocol.ts"
@@ -43,12 +44,21 @@ export interface MakeOptions<Self extends Side, R = never> extends Options {
   readonly handlers?: ReadonlyArray<Handlers.Handlers<Other<Self>, R>>
 }
 
+const makeOptions: Checks<MakeOptions<Side>> = {
+  ...connectionOptions,
+  side: whenRead,
+  protocol: record,
+  identity: text,
+  handlers,
+}
+
 /** A connection over an open transport. */
 export const make = <Self extends Side, R = never>(
   transport: Transport,
   options: MakeOptions<Self, R>,
 ): Effect.Effect<Connection<Self>, never, Scope.Scope | R> =>
   Effect.gen(function* () {
+    checkOptions(options, makeOptions)
     const parts: Parts = {
       side: options.side,
       identity: options.identity ?? "",

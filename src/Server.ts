@@ -113,11 +113,13 @@ export const make = <R = never>(
 /** A server that listens as long as the Layer lives. */
 export const layer = <R = never>(
   options: Options<R> & ListenOptions,
-): Layer.Layer<Server, ListenError, Exclude<Exclude<R, Station>, Scope.Scope>> =>
-  Layer.effect(
+): Layer.Layer<Server, ListenError, Exclude<Exclude<R, Station>, Scope.Scope>> => {
+  const { host, port, tls, ...others } = options
+  return Layer.effect(
     Server,
-    Effect.tap(make(options), (server) => server.listen(options)),
+    Effect.tap(make(others as Options<R>), (server) => server.listen(options)),
   )
+}
 
 /**
  * {@link layer}, where any option may be a `Config`.

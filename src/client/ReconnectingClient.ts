@@ -12,14 +12,21 @@ import * as Schedule from "effect/Schedule"
 import * as Backoff from "../Backoff.ts"
 import { ConnectError } from "../ConnectError.ts"
 import { DisconnectedError } from "../ConnectionError.ts"
+import { type Checks, checkOptions, handlers, subprotocols, text, whenRead } from "../connection/Checks.ts"
 import type { Environment } from "../connection/Environment.ts"
 import { type Peer, PeerBase, State } from "../connection/Peer.ts"
 import { type CloseInfo, type CloseOptions, type Owner, Rpc } from "../connection/Rpc.ts"
-import { type Options as ConnectionOptions, checkStrictMode, millis, settings } from "../connection/Settings.ts"
+import {
+  type Options as ConnectionOptions,
+  checkStrictMode,
+  connectionOptions,
+  millis,
+  settings,
+} from "../connection/Settings.ts"
 import * as Dialect from "../Dialect.ts"
 import * as Handlers from "../Handlers.ts"
 import type { Transport } from "../Transport.ts"
-import type { ConnectFailure, Dial } from "./dial.ts"
+import { type ConnectFailure, type Dial, dialOptions } from "./dial.ts"
 
 /** What the reconnect schedule is asked about: the loss of a connection, then each attempt that failed. */
 export type ReconnectReason = DisconnectedError | ConnectFailure
@@ -40,6 +47,15 @@ export interface Options<R = never> extends ConnectionOptions {
 
 /** Waits for the time to try again, or fails when there is none. */
 type Wait = (reason: ReconnectReason) => Effect.Effect<unknown, unknown>
+
+const clientOptions: Checks<Options> = {
+  ...connectionOptions,
+  identity: text,
+  protocols: subprotocols,
+  handlers,
+  reconnect: whenRead,
+  reconnectResetAfter: whenRead,
+}
 
 /** A client without the Streams of the Effect face. */
 export class ReconnectingClient extends PeerBase<"station"> implements Peer<"station">, Owner {
@@ -70,6 +86,8 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
     environment: Environment,
     context: (self: ReconnectingClient) => Context.Context<never>,
   ) {
+    // Where it dials is decided already; but whoever makes a client gives it all of its options.
+    checkOptions(options, { ...dialOptions, ...clientOptions })
     super(options, settings(options), environment, State.CLOSED)
     const info = { code: 1000, reason: "not connected" }
     this.outbound.close(info)()

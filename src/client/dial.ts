@@ -6,7 +6,8 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { ConnectError, UnexpectedHttpResponse } from "../ConnectError.ts"
-import { millis } from "../connection/Settings.ts"
+import { type Checks, query, record, text, whenRead } from "../connection/Checks.ts"
+import { millis, socketOptions } from "../connection/Settings.ts"
 import type { Transport } from "../Transport.ts"
 import * as WebSocket from "../WebSocket.ts"
 
@@ -34,23 +35,29 @@ export interface DialOptions extends WebSocket.SocketOptions {
   readonly webSocket?: NonNullable<WebSocket.DialOptions["webSocket"]>
 }
 
+/** The checks of {@link DialOptions}. */
+export const dialOptions: Checks<DialOptions> = {
+  ...socketOptions,
+  identity: text,
+  endpoint: text,
+  password: whenRead,
+  headers: record,
+  query,
+  handshakeTimeout: whenRead,
+  webSocket: record,
+}
+
 /** How a client dials. */
 export const dialler = (
   options: DialOptions,
 ): ((protocols: ReadonlyArray<string>) => Effect.Effect<WebSocket.Dialled, ConnectFailure>) => {
+  text("identity", options.identity)
   const url = connectionUrl(options.endpoint, options.identity, options.query)
   const handshakeTimeout = millis("handshakeTimeout", options.handshakeTimeout ?? 30_000)
   const { identity, password } = options
-  return (protocols) =>
-    WebSocket.dial(url, {
-      ...options,
-      protocols,
-      handshakeTimeout,
-      headers: {
-        ...(password === undefined ? undefined : { authorization: basicAuthorization(identity, password) }),
-        ...options.headers,
-      },
-    })
+  const authorization = password === undefined ? undefined : basicAuthorization(identity, password)
+  const headers = { ...(authorization === undefined ? undefined : { authorization }), ...options.headers }
+  return (protocols) => WebSocket.dial(url, { ...options, protocols, handshakeTimeout, headers })
 }
 
 /**
@@ -83,6 +90,9 @@ const parsed = (endpoint: string): URL | undefined => {
 
 const basicAuthorization = (identity: string, password: NonNullable<DialOptions["password"]>): string => {
   const secret = Redacted.isRedacted(password) ? Redacted.value(password) : password
+  if (typeof secret !== "string" && !(secret instanceof Uint8Array)) {
+    throw new RangeError("password must be a string, bytes, or either of them Redacted")
+  }
   const bytes = typeof secret === "string" ? Buffer.from(secret) : secret
   return `Basic ${Buffer.concat([Buffer.from(`${identity}:`), bytes]).toString("base64")}`
 }

@@ -8,12 +8,13 @@ import * as Effect from "effect/Effect"
 import type * as Action from "../Action.ts"
 import type { DisconnectedError } from "../ConnectionError.ts"
 import type { Alarms } from "./Alarms.ts"
+import { checkOptions, whenRead } from "./Checks.ts"
 import type { Environment } from "./Environment.ts"
 import { type Event, Hub, type Observer } from "./Event.ts"
 import type { Meters } from "./Meters.ts"
 import { type CallFailure, Outbound, type Request } from "./Outbound.ts"
 import type { CloseInfo, CloseOptions, Rpc, Side } from "./Rpc.ts"
-import { type Configured, millis, type Options, type Settings, settings } from "./Settings.ts"
+import { type Configured, connectionOptions, millis, type Options, type Settings, settings } from "./Settings.ts"
 
 /** The states of a connection, numbered as a WebSocket's are. */
 export const State = { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 } as const
@@ -127,6 +128,7 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
   }
 
   reconfigure(options: Options): void {
+    checkOptions(options, { ...connectionOptions, reconnect: whenRead })
     const changed = { ...this.#options, ...options }
     this.settings = settings(changed)
     this.#options = changed

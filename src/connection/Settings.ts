@@ -1,5 +1,6 @@
 /** The options of a connection: their defaults, and their refusal when they make no sense. */
 import * as Duration from "effect/Duration"
+import { type Check, type Checks, flag, isObject, must, shown, whenRead } from "./Checks.ts"
 
 /** What can be set for a connection, whichever side opened it. Every duration may be `"Infinity"`: never. */
 export interface Options {
@@ -59,6 +60,31 @@ export interface Configured {
   readonly settings: Settings
 }
 
+/** The checks of {@link Options}. */
+export const connectionOptions: Checks<Options> = {
+  callTimeout: whenRead,
+  callConcurrency: whenRead,
+  maxQueuedCalls: whenRead,
+  handlerTimeout: whenRead,
+  handlerConcurrency: whenRead,
+  maxQueuedHandlers: whenRead,
+  pingInterval: whenRead,
+  deferPingsOnActivity: flag,
+  maxBadMessages: whenRead,
+  maxBufferedBytes: whenRead,
+  closeTimeout: whenRead,
+  strictMode: whenRead,
+  validateInbound: whenRead,
+  respondWithDetailedErrors: flag,
+}
+
+/** The checks of `WebSocket.SocketOptions`. */
+export const socketOptions = {
+  maxPayload: (name, value) => count(name, value as number, 0),
+  maxFragments: (name, value) => count(name, value as number, 0),
+  perMessageDeflate: must("true, false or an object", (value) => typeof value === "boolean" || isObject(value)),
+} satisfies Readonly<Record<string, Check>>
+
 /** @throws {RangeError} naming the option whose value makes no sense. */
 export const settings = (options: Options): Settings => {
   const callTimeout = millis("callTimeout", options.callTimeout ?? 30_000)
@@ -81,7 +107,8 @@ export const settings = (options: Options): Settings => {
 }
 
 const strictModeOf = (value: boolean | ReadonlyArray<string>): boolean | ReadonlyArray<string> => {
-  if (typeof value === "boolean" || Array.isArray(value)) return value
+  if (typeof value === "boolean") return value
+  if (Array.isArray(value) && value.every((name) => typeof name === "string")) return value
   throw new RangeError(`strictMode must be true, false or the names of subprotocols; got ${JSON.stringify(value)}`)
 }
 
@@ -113,13 +140,13 @@ export const millis = (name: string, value: Duration.Input): number => {
   const duration = Duration.fromInput(value)
   const result = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
   if (result > 0) return result
-  throw new RangeError(`${name} must be a positive duration such as "30 seconds" or 30000; got ${String(value)}`)
+  throw new RangeError(`${name} must be a positive duration such as "30 seconds" or 30000; got ${shown(value)}`)
 }
 
 /** A whole number, at least `least`, or infinite. */
 export const count = (name: string, value: number, least: number): number => {
   if (value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && value >= least)) return value
-  throw new RangeError(`${name} must be an integer of at least ${least}, or Infinity; got ${value}`)
+  throw new RangeError(`${name} must be an integer of at least ${least}, or Infinity; got ${shown(value)}`)
 }
 
 /** Whether strict mode holds for a subprotocol; never without one, for there is nothing to hold to. */

@@ -17,6 +17,7 @@ import * as Backoff from "../Backoff.ts"
 import { ConnectError } from "../ConnectError.ts"
 import { connectionUrl, type Dial, dialler } from "../client/dial.ts"
 import { ReconnectingClient } from "../client/ReconnectingClient.ts"
+import { checkOptions } from "../connection/Checks.ts"
 import { type Event, isLife } from "../connection/Event.ts"
 import { type Peer, type PeerBase, type Side, State } from "../connection/Peer.ts"
 import type { CloseInfo, CloseOptions } from "../connection/Rpc.ts"
@@ -31,6 +32,7 @@ import type { Validator } from "../Validator.ts"
 import { type Emit, emitSafely, type RPCClientEvents, tell, trafficEvents } from "./events.ts"
 import { InboundCall, textOf } from "./InboundCall.ts"
 import {
+  clientOptions,
   environment,
   protocolNamed,
   protocolsOf,
@@ -160,6 +162,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   /** Changes any option. A new identity takes effect at the next `connect()`. */
   reconfigure(options: Partial<RPCClientOptions>): void {
     const changed = { ...this.#options, ...options }
+    checkOptions(changed, clientOptions)
     if (typeof changed.identity !== "string" || changed.identity === "") throw new Error("'identity' is required")
     protocolsOf(changed)
     settings(toCoreWithDefaults(changed))
@@ -319,7 +322,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     const { callTimeoutMs, noReply = false, signal } = options
     const peer = this.peer
     if (peer === undefined) throw new Error("Cannot make call while socket not open")
-    const timeout = timespan(callTimeoutMs)
+    const timeout = timespan("callTimeoutMs", callTimeoutMs)
     const kind = standard(peer.protocol)?.actions.get(method)?.kind === "send" ? "Send" : "Call"
     const request = peer.request(kind, method, params, {
       noReply,

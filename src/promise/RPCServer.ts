@@ -4,6 +4,7 @@
  * It translates, as `RPCClient` does; who is accepted with which subprotocol, and how everything closes, is decided in
  * `Server`.
  */
+
 import { EventEmitter } from "node:events"
 import type { Server as HttpServer, IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
@@ -11,6 +12,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { checkOptions } from "../connection/Checks.ts"
 import type { CloseOptions } from "../connection/Rpc.ts"
 import * as Handlers from "../Handlers.ts"
 import type { Handshake } from "../Handshake.ts"
@@ -18,7 +20,14 @@ import { ListenError } from "../server/HttpServer.ts"
 import { AcceptedStation, type Event, type Options, StationServer } from "../server/StationServer.ts"
 import { accept as accepted, Rejected, reject as rejected } from "../server/Upgrade.ts"
 import { emitSafely } from "./events.ts"
-import { environment, protocolNamed, protocolsOf, type RPCServerOptions, toCoreWithDefaults } from "./options.ts"
+import {
+  environment,
+  protocolNamed,
+  protocolsOf,
+  type RPCServerOptions,
+  serverOptions,
+  toCoreWithDefaults,
+} from "./options.ts"
 import { documented, RPCServerClient } from "./RPCServerClient.ts"
 
 /** The events of an `RPCServer`, each with its arguments. */
@@ -73,6 +82,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
   /** @throws {Error} naming the option that makes no sense. */
   constructor(options: RPCServerOptions = {}) {
     super()
+    checkOptions(options, serverOptions)
     this.#options = options
     const face = { Station: AcceptedStation, context: () => Context.empty() }
     const handlers: Options<never, AcceptedStation>["handlers"] = (station) => [
@@ -87,7 +97,8 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
     switch (event._tag) {
       case "Connected": {
         const { station } = event
-        const client = new RPCServerClient({ ...this.#options, identity: station.identity }, station)
+        const { protocolRequired, wssOptions, ...options } = this.#options
+        const client = new RPCServerClient({ ...options, identity: station.identity }, station)
         this.#clients.set(station, client)
         return emitSafely(this, "client", [client])
       }
@@ -110,6 +121,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
   /** Changes any option, for the clients that connect from now on. */
   reconfigure(options: RPCServerOptions): void {
     const changed = { ...this.#options, ...options }
+    checkOptions(changed, serverOptions)
     this.#server.reconfigure(toCoreServer(changed))
     this.#options = changed
   }

@@ -1,7 +1,8 @@
 /** The options of the promise face, and what they are called in the core. */
 import * as Context from "effect/Context"
+import { type Checks, checkOptions, flag, list, query, record, text, whenRead } from "../connection/Checks.ts"
 import * as Environment from "../connection/Environment.ts"
-import type { Options as CoreOptions } from "../connection/Settings.ts"
+import { type Options as CoreOptions, count } from "../connection/Settings.ts"
 import * as Dialect from "../Dialect.ts"
 import type { ClientOptions, ServerOptions } from "../WebSocket.ts"
 import { standardValidators, type Validator } from "./createValidator.ts"
@@ -76,14 +77,60 @@ export interface RPCServerOptions extends CommonOptions {
 /** What all connections of the promise face share. */
 export const environment: Environment.Environment = Environment.of(Context.empty())
 
+const commonOptions: Checks<CommonOptions> = {
+  protocols: list,
+  callTimeoutMs: whenRead,
+  pingIntervalMs: whenRead,
+  deferPingsOnActivity: flag,
+  respondWithDetailedErrors: flag,
+  callConcurrency: whenRead,
+  maxBadMessages: whenRead,
+  strictMode: whenRead,
+  strictModeValidators: list,
+}
+
+const backoffOptions: Checks<BackoffOptions> = {
+  initialDelay: whenRead,
+  maxDelay: whenRead,
+  factor: whenRead,
+  randomisationFactor: whenRead,
+}
+
+/** The checks of {@link RPCClientOptions}. */
+export const clientOptions: Checks<RPCClientOptions> = {
+  ...commonOptions,
+  endpoint: text,
+  identity: whenRead,
+  password: (name, value) => {
+    if (value !== null && !(value instanceof Uint8Array)) text(name, value)
+  },
+  headers: record,
+  query,
+  reconnect: flag,
+  maxReconnects: (name, value) => count(name, value as number, 0),
+  backoff: (name, value) => {
+    record(name, value)
+    checkOptions(value as object, backoffOptions, `${name}.`)
+  },
+  wsOpts: record,
+  wsOptions: record,
+}
+
+/** The checks of {@link RPCServerOptions}. */
+export const serverOptions: Checks<RPCServerOptions> = {
+  ...commonOptions,
+  protocolRequired: flag,
+  wssOptions: record,
+}
+
 /** What only a flood reaches: the documentation promises that inbound calls have no limit. */
 const flood = 10_000
 
 /** The part of the core's options that the common options decide; those that are not given are left out. */
 export const toCore = (options: CommonOptions): CoreOptions =>
   defined({
-    callTimeout: timespan(options.callTimeoutMs),
-    pingInterval: timespan(options.pingIntervalMs),
+    callTimeout: timespan("callTimeoutMs", options.callTimeoutMs),
+    pingInterval: timespan("pingIntervalMs", options.pingIntervalMs),
     deferPingsOnActivity: options.deferPingsOnActivity,
     respondWithDetailedErrors: options.respondWithDetailedErrors,
     callConcurrency: options.callConcurrency,
@@ -117,10 +164,10 @@ export const defined = <T extends object>(object: T) => {
  *
  * @throws {RangeError} when it is no number.
  */
-export const timespan = (millis: number | undefined): number | undefined => {
+export const timespan = (name: string, millis: number | undefined): number | undefined => {
   if (millis === undefined) return undefined
   if (typeof millis !== "number" || Number.isNaN(millis)) {
-    throw new RangeError(`a time must be a number of milliseconds; got ${JSON.stringify(millis)}`)
+    throw new RangeError(`${name} must be a number of milliseconds; got ${JSON.stringify(millis)}`)
   }
   return millis > 0 && millis <= 2_147_483_647 ? millis : Number.POSITIVE_INFINITY
 }

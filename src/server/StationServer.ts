@@ -1,6 +1,7 @@
 /**
  * Who is connected: the registry of stations, from their upgrade requests to their last close event.
  */
+
 import type { Server as HttpServer, IncomingMessage } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
@@ -12,6 +13,16 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import {
+  type Checks,
+  callback,
+  checkOptions,
+  flag,
+  handlers,
+  record,
+  subprotocols,
+  whenRead,
+} from "../connection/Checks.ts"
 import type { Environment } from "../connection/Environment.ts"
 import { Hub, type Observer } from "../connection/Event.ts"
 import { OpenConnection, type Parts } from "../connection/OpenConnection.ts"
@@ -20,11 +31,13 @@ import type { CloseInfo, CloseOptions } from "../connection/Rpc.ts"
 import {
   type Options as ConnectionOptions,
   checkStrictMode,
+  connectionOptions,
   count,
   millis,
   oneOf,
   type Settings,
   settings,
+  socketOptions,
 } from "../connection/Settings.ts"
 import * as Dialect from "../Dialect.ts"
 import * as Handlers from "../Handlers.ts"
@@ -412,8 +425,24 @@ interface Limits {
   readonly shutdownGrace: number
 }
 
+const serverOptions: Checks<Options> = {
+  ...connectionOptions,
+  ...socketOptions,
+  protocols: subprotocols,
+  handlers,
+  auth: callback,
+  authTimeout: whenRead,
+  duplicateIdentity: whenRead,
+  maxConnections: whenRead,
+  maxPendingUpgrades: whenRead,
+  allowNoProtocol: flag,
+  shutdownGrace: whenRead,
+  webSocket: record,
+}
+
 /** Checks all options: nonsense is refused now, not when the first station connects. */
 const limitsOf = (options: Omit<Options, "handlers">): Limits => {
+  checkOptions(options, serverOptions)
   settings(options)
   checkStrictMode(options.strictMode, options.protocols ?? [])
   oneOf("duplicateIdentity", options.duplicateIdentity ?? "replace", ["replace", "reject", "allow"])

@@ -64,11 +64,11 @@ export const connect = Effect.fnUntraced(function* <R = never>(
     readonly wrap?: (transport: Transport.Transport) => Transport.Transport
   } = {},
 ) {
-  const { protocol = Echo, wrap = (transport: Transport.Transport) => transport } = options
+  const { protocol = Echo, wrap = (transport: Transport.Transport) => transport, ...others } = options
   const [ours, theirs] = Transport.makePair(protocol.name)
   const peer = new RawPeer(theirs)
   const events: Array<Connection.Event> = []
-  const connection = yield* Connection.make(wrap(ours), { ...options, side: "csms", protocol })
+  const connection = yield* Connection.make(wrap(ours), { ...others, side: "csms", protocol })
   connection.subscribe((event) => events.push(event))
   return { connection, peer, events }
 })
