@@ -1,8 +1,8 @@
 /** What the handlers and the auth of a victim do, by name; the same for both faces. */
 import { Buffer } from "node:buffer"
-import { timingSafeEqual } from "node:crypto"
 import type { Handshake } from "../../src/Handshake.ts"
 import type { Code, createRPCError, LegacyCode } from "../../src/RPCError.ts"
+import type * as Security from "../../src/Security.ts"
 
 /** What a handler can do beside answering. */
 export interface Tools {
@@ -63,6 +63,9 @@ export const behaviours = {
   accepted: () => ({ status: "Accepted" }),
   empty: () => ({}),
   echo: (payload) => payload,
+  fail: () => {
+    throw new Error("the handler has a fault")
+  },
   never: (_, { signal }) => until(new Promise(() => {}), signal),
   gated: async (payload, { signal }) => {
     await until(gate, signal)
@@ -72,28 +75,27 @@ export const behaviours = {
 
 export type Verdict = { readonly accept: unknown } | { readonly reject: number; readonly message?: string }
 
-/** Decides about a station; whoever throws does not. */
-export type Auth = (handshake: Handshake, signal: AbortSignal) => Verdict | Promise<Verdict>
-
-const secret = Buffer.from("secret")
-
-/** The password whose bytes are no UTF-8, and hold a colon. */
-export const binaryPassword = Buffer.from([0xff, 0x00, 0x3a, 0x80, 0xfe])
+/** Decides about a station, with what the library offers for it; whoever throws does not. */
+export type Auth = (
+  handshake: Handshake,
+  tools: { readonly security: typeof Security; readonly signal: AbortSignal },
+) => Verdict | Promise<Verdict>
 
 const passwordIs =
-  (expected: Uint8Array): Auth =>
-  ({ password }) =>
-    password?.length === expected.length && timingSafeEqual(password, expected)
-      ? { accept: { password: password.toString("hex") } }
-      : { reject: 401 }
+  (expected: string | Uint8Array): Auth =>
+  (handshake, { security }) =>
+    security.passwordMatches(handshake, expected) ? { accept: {} } : { reject: 401 }
 
 export const auths = {
   everybody: () => ({ accept: {} }),
-  secret: passwordIs(secret),
-  binary: passwordIs(binaryPassword),
-  emptyPassword: passwordIs(Buffer.alloc(0)),
+  secret: passwordIs("secret"),
+  /** No UTF-8, and with a colon in it. */
+  binary: passwordIs(Buffer.from([0xff, 0x00, 0x3a, 0x80, 0xfe])),
+  emptyPassword: passwordIs(""),
+  ownCertificate: (handshake, { security }) =>
+    security.certificateMatches(handshake) ? { accept: {} } : { reject: 401 },
   never: () => new Promise<Verdict>(() => {}),
-  gated: async (_, signal) => {
+  gated: async (_, { signal }) => {
     await until(gate, signal)
     return { accept: {} }
   },
@@ -104,7 +106,7 @@ export const auths = {
     throw new Error("auth has rejected")
   },
   split: () => ({ reject: 403, message: "no\r\nSet-Cookie: evil=1\r\n\r\n<b>body</b>" }),
-  badStatus: () => ({ reject: 200, message: "a refusal is no success" }),
+  noRefusal: () => ({ reject: 200, message: "a refusal is no success" }),
 } satisfies Record<string, Auth>
 
 export const behaviourNamed = (name: string): Behaviour => {

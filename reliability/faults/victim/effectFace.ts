@@ -107,7 +107,7 @@ const authEffect =
     if (handshake.identity === "BYSTANDER") return Effect.succeed({})
     subject.authCount++
     return Effect.flatMap(
-      Effect.promise(async (signal) => auth(handshake, signal)),
+      Effect.promise(async (signal) => auth(handshake, { security: library.Security, signal })),
       (verdict) =>
         "accept" in verdict
           ? Effect.succeed(verdict.accept)

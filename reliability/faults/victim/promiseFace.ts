@@ -57,7 +57,7 @@ const authCallback =
   async (accept, reject, handshake, signal) => {
     if (handshake.identity === "BYSTANDER") return accept({})
     subject.authCount++
-    const verdict = await auth(handshake, signal)
+    const verdict = await auth(handshake, { security: library.Security, signal })
     if ("accept" in verdict) accept(verdict.accept)
     else reject(verdict.reject, verdict.message)
   }
