@@ -64,7 +64,7 @@ const splitting: Case = {
   name: "CR and LF in the message of a refusal stay in the body; the status of a refusal is 400 to 599",
   run: async (context) => {
     for (const face of faces) {
-      const server = await context.serve({ face, auth: "split" })
+      const server = await context.serve({ face, auth: "split", observed: false })
       const { answer, status } = await exchange(server.port, upgrade())
       const [head = "", ...body] = answer.split("\r\n\r\n")
       same(status, 403, "the status")

@@ -84,9 +84,10 @@ export class PromiseServer extends Subject {
       this.see("Connected", client.identity, "")
       observe(this, client)
     })
-    server.on("upgradeAborted", ({ error, identity }) => {
-      this.see("UpgradeAborted", identity, "code" in error ? error.code : "", error.message)
-    })
+    if (observed !== false)
+      server.on("upgradeAborted", ({ error, identity }) => {
+        this.see("UpgradeAborted", identity, "code" in error ? error.code : "", error.message)
+      })
     if (auth !== undefined) server.auth(authCallback(this, authNamed(auth)))
     const httpServer = await server.listen(0, "127.0.0.1")
     return (httpServer.address() as AddressInfo).port
