@@ -7,6 +7,13 @@ interface Programs {
   readonly watcher: WatcherCommands
 }
 
+/** Those that run: a frozen one does not see that its parent has gone. */
+const children = new Set<ChildProcess>()
+process.on("exit", () => {
+  for (const child of children) child.kill("SIGKILL")
+})
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1))
+
 export class Process<Name extends keyof Programs = "victim"> {
   /** What nobody caught in it. */
   readonly problems: Array<string> = []
@@ -20,10 +27,12 @@ export class Process<Name extends keyof Programs = "victim"> {
 
   private constructor(child: ChildProcess) {
     this.#child = child
+    children.add(child)
     for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => this.#write(String(data)))
     child.on("message", (reply: Reply) => this.#hear(reply))
     child.on("error", () => {})
     child.on("exit", (code, signal) => {
+      children.delete(child)
       this.ended = `exit ${code ?? signal}`
       for (const { reject } of this.#waiting.values()) reject(new Error(`the process has ended: ${this.ended}`))
       this.#waiting.clear()

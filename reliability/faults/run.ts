@@ -38,7 +38,11 @@ const { values } = parseArgs({
 
 const wanted = values.only?.split(",").map((id) => id.trim().toUpperCase())
 const isWanted = ({ id }: Case) => wanted?.some((one) => one === id || one === id.slice(0, 1)) ?? true
-const all = [...transport, ...envelope, ...handlers, ...life, ...security, ...endurance].filter(isWanted)
+const every = [...transport, ...envelope, ...handlers, ...life, ...security, ...endurance]
+const all = every.filter(isWanted)
+const unknown = wanted?.filter((one) => !every.some(({ id }) => one === id || one === id.slice(0, 1))) ?? []
+if (unknown.length > 0) throw new Error(`there is no case ${unknown.join(", ")}`)
+if (new Set(every.map(({ id }) => id)).size < every.length) throw new Error("two cases have the same id")
 
 const judge = async (one: Case, context: Context): Promise<Pick<Result, "verdict" | "reason">> => {
   const patience = (one.patience ?? 60_000) * (values.full ? 10 : 1)
