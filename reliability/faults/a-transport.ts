@@ -314,6 +314,8 @@ const hostileOffers: Case = {
       const attacker = await context.attack(server, { protocol })
       same([attacker.header("Sec-WebSocket-Protocol"), (await attacker.ended).code], [undefined, 1002], protocol)
     }
+    await server.event(/^UpgradeAborted .*the request is no WebSocket handshake/, "ATTACKER")
+    await server.event(/^UpgradeAborted .*no common subprotocol/, "ATTACKER")
   },
 }
 

@@ -55,6 +55,7 @@ const targets: Case = {
         "/a b",
       ]
       for (const path of paths) same((await exchange(server.port, upgrade({ path }))).status, 400, path)
+      await server.event(/^UpgradeAborted 400 the path must end in the identity/)
     }
   },
 }
