@@ -200,6 +200,9 @@ class Socket extends Ws.WebSocket {
 /** Beyond so many bytes, what is written in a tick is not held until the tick ends. */
 const maxCorkedBytes = 8 * 1024
 
+/** After so many messages a connection lets the others have a turn: what one turn reads may be thousands of small ones. */
+const messagesPerTurn = 256
+
 class SocketTransport implements Transport {
   readonly protocol: string
   readonly #socket: Socket
@@ -212,6 +215,7 @@ class SocketTransport implements Transport {
   #isEnding = false
   #isCorked = false
   #isDeaf = false
+  #messages = 0
 
   constructor(socket: Socket, stream: Duplex) {
     this.#socket = socket
@@ -253,6 +257,10 @@ class SocketTransport implements Transport {
 
   #onMessage(data: Buffer, isBinary: boolean): void {
     if (this.#isDeaf) return
+    if (++this.#messages % messagesPerTurn === 0) {
+      this.#socket.pause()
+      setImmediate(resume, this.#socket)
+    }
     if (isBinary && !isUtf8(data)) {
       this.#isDeaf = true
       return this.#socket.close(1007, "a binary message is not UTF-8")
@@ -334,5 +342,7 @@ class SocketTransport implements Transport {
     else event(this.#listener)
   }
 }
+
+const resume = (socket: Socket): void => socket.resume()
 
 const uncork = (transport: SocketTransport): void => transport.uncork()

@@ -3,6 +3,7 @@ import type { Socket } from "node:net"
 import { describe, expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
@@ -121,6 +122,29 @@ describe("messages", () => {
       const texts = ["", "é😀\u0000\u2028", "x".repeat(100_000)]
       for (const text of texts) client.send(text)
       for (const text of texts) expect(yield* Queue.take(atServer)).toEqual(["message", text])
+    }),
+  )
+
+  it.live("that are many let other connections have a turn in between, and all come", () =>
+    Effect.gen(function* () {
+      const { client, request, server } = yield* connect()
+      const pauses: Array<number> = []
+      const all = yield* Deferred.make<void>()
+      let count = 0
+      server.listen({
+        onMessage: () => {
+          count++
+          if (request.socket.isPaused()) pauses.push(count)
+          if (count === 1_000) Deferred.doneUnsafe(all, Exit.void)
+        },
+        onPing: () => {},
+        onPong: () => {},
+        onError: () => {},
+        onClose: () => {},
+      })
+      for (let i = 0; i < 1_000; i++) client.send(`${i}`)
+      yield* Deferred.await(all)
+      expect(pauses).toContain(256)
     }),
   )
 
