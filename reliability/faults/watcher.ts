@@ -3,9 +3,9 @@
  * wants to be answered within 250 ms.
  *
  * A machine that is busy with other things is not the victim's fault. So each heartbeat also knows how much CPU the
- * victim has used meanwhile, and how late the timers of this idle process were. A victim that answered too late fails when it
- * has itself computed for longer than the limit, or when neither its own work nor the lateness of the machine explains the
- * time, granted that a busy process gets a quarter of a core at least.
+ * victim has used meanwhile, for how long something in the machine had to wait for a CPU, and how late the timers of this idle
+ * process were. A victim that answered too late fails when it has itself computed for longer than the limit, or when the
+ * time remains too long without what the machine has taken of it.
  */
 import { readFileSync } from "node:fs"
 import { performance } from "node:perf_hooks"
@@ -22,6 +22,15 @@ const cpuMillis = (pid: number): number => {
   try {
     const fields = readFileSync(`/proc/${pid}/task/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? []
     return 10 * (Number(fields[11]) + Number(fields[12]))
+  } catch {
+    return 0
+  }
+}
+
+/** For how many milliseconds, since it started, something in the machine had to wait for a CPU; 0 where it does not tell. */
+const contendedMillis = (): number => {
+  try {
+    return Number(/^some .*total=(\d+)/.exec(readFileSync("/proc/pressure/cpu", "utf8"))?.[1] ?? 0) / 1000
   } catch {
     return 0
   }
@@ -45,7 +54,15 @@ class Watch {
   readonly #socket: WebSocket
   readonly #pid: number
   #sent = 0
-  #pending: { readonly id: string; readonly at: number; readonly cpu: number; giveUp: NodeJS.Timeout } | undefined
+  #pending:
+    | {
+        readonly id: string
+        readonly at: number
+        readonly cpu: number
+        readonly contended: number
+        readonly giveUp: NodeJS.Timeout
+      }
+    | undefined
   #answered = 0
   #worst = 0
   #faults: Array<string> = []
@@ -65,7 +82,7 @@ class Watch {
     if (this.#stopped || this.#socket.readyState !== WebSocket.OPEN) return
     const id = `bystander-${this.#sent++}`
     const giveUp = setTimeout(() => this.#faults.push(`a Heartbeat was not answered in ${patience} ms`), patience)
-    this.#pending = { id, at: performance.now(), cpu: cpuMillis(this.#pid), giveUp }
+    this.#pending = { id, at: performance.now(), cpu: cpuMillis(this.#pid), contended: contendedMillis(), giveUp }
     this.#socket.send(JSON.stringify([2, id, "Heartbeat", {}]))
   }
 
@@ -75,19 +92,20 @@ class Watch {
       this.#faults.push("the bystander got what it had not asked for")
       return
     }
-    const { at, cpu, giveUp } = this.#pending
+    const { at, contended, cpu, giveUp } = this.#pending
     clearTimeout(giveUp)
-    this.#judge(performance.now() - at, cpuMillis(this.#pid) - cpu, latenessSince(at))
+    const taken = Math.max(contendedMillis() - contended, latenessSince(at))
+    this.#judge(performance.now() - at, cpuMillis(this.#pid) - cpu, taken)
     setTimeout(() => this.#beat(), interval)
   }
 
-  #judge(wall: number, busy: number, late: number): void {
+  #judge(wall: number, busy: number, taken: number): void {
     this.#answered++
     this.#worst = Math.max(this.#worst, wall)
     if (wall <= limit) return
     // The clock of CPU time ticks every 10 ms.
-    if (busy - 10 > limit || wall > limit + 4 * (busy + late)) {
-      const parts = `the victim computed for ${busy} ms of it, the machine was ${late.toFixed()} ms late`
+    if (busy - 10 > limit || wall - taken > limit) {
+      const parts = `the victim computed for ${busy} ms of it, others kept CPUs from it for ${taken.toFixed()} ms`
       this.#faults.push(`a Heartbeat was answered after ${wall.toFixed()} ms; ${parts}`)
     }
   }
