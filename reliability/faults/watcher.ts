@@ -5,7 +5,7 @@
  * A machine that is busy with other things is not the victim's fault. So each heartbeat also knows how much CPU the
  * victim has used meanwhile, for how long something in the machine had to wait for a CPU, and how late the timers of this idle
  * process were. A victim that answered too late fails when it has itself computed for longer than the limit, or when the
- * time remains too long without what the machine has taken of it.
+ * time that neither its own work nor the machine explains is longer than that.
  */
 import { readFileSync } from "node:fs"
 import { performance } from "node:perf_hooks"
@@ -104,7 +104,7 @@ class Watch {
     this.#worst = Math.max(this.#worst, wall)
     if (wall <= limit) return
     // The clock of CPU time ticks every 10 ms.
-    if (busy - 10 > limit || wall - taken > limit) {
+    if (busy - 10 > limit || wall - taken - busy > limit) {
       const parts = `the victim computed for ${busy} ms of it, others kept CPUs from it for ${taken.toFixed()} ms`
       this.#faults.push(`a Heartbeat was answered after ${wall.toFixed()} ms; ${parts}`)
     }
