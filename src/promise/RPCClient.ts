@@ -134,10 +134,13 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   #wildcard: Handler | undefined
 
   /** @throws {Error} naming the option that is missing or makes no sense. */
-  constructor(options: RPCClientOptions) {
+  constructor(options: RPCClientOptions)
+  /** @internal Of options that have been checked. */
+  constructor(options: RPCClientOptions, isChecked: true)
+  constructor(options: RPCClientOptions, isChecked?: true) {
     super()
     this.#options = options
-    this.reconfigure(options ?? {})
+    if (isChecked !== true) this.reconfigure(options ?? {})
     // 'newListener' comes before the listener is there, 'removeListener' after it has gone.
     const { on } = EventEmitter.prototype
     on.call(this, "newListener", (name: string) => this.#followTraffic(name))

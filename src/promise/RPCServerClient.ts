@@ -20,7 +20,8 @@ export class RPCServerClient<P extends string = string> extends RPCClient<P> {
   readonly session: any
 
   constructor(options: RPCClientOptions, station: AcceptedStation) {
-    super(options)
+    // They are those of the server.
+    super(options, true)
     this.handshake = documented(station.handshake)
     this.session = station.session ?? {}
     this.attach(station)
