@@ -57,6 +57,9 @@ const clientOptions: Checks<Options> = {
   reconnectResetAfter: whenRead,
 }
 
+/** Where it dials is decided before a client is made; but whoever makes it gives it all of its options. */
+const allOptions = { ...dialOptions, ...clientOptions }
+
 /** A client without the Streams of the Effect face. */
 export class ReconnectingClient extends PeerBase<"station"> implements Peer<"station">, Owner {
   readonly side = "station"
@@ -71,7 +74,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
   /** The subprotocol of the first connection. */
   #protocol: Dialect.Dialect | undefined
   /** Called when the connection is gone. */
-  #lost: (info: CloseInfo) => void = () => {}
+  #lost: ((info: CloseInfo) => void) | undefined
   /** Raw messages that wait for a connection. */
   #raw: Array<string | Uint8Array> = []
   /** The life of the client from `connect` to closed. */
@@ -86,8 +89,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
     environment: Environment,
     context: (self: ReconnectingClient) => Context.Context<never>,
   ) {
-    // Where it dials is decided already; but whoever makes a client gives it all of its options.
-    checkOptions(options, { ...dialOptions, ...clientOptions })
+    checkOptions(options, allOptions)
     super(options, settings(options), environment, State.CLOSED)
     const info = { code: 1000, reason: "not connected" }
     this.outbound.close(info)()
@@ -190,31 +192,33 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
   }
 
   /** One connection after the other, until the client is closed or gives up. */
-  readonly #live = Effect.fnUntraced({ self: this }, function* () {
-    const finish = this.#finisher()
-    const first = yield* Effect.exit(this.#attempt(this.#protocols.map((protocol) => protocol.name)))
-    if (first._tag === "Failure") {
-      this.hub.emit({ _tag: "ConnectFailure", error: Cause.squash(first.cause) })
-      return finish({ code: 1006, reason: messageOf(first.cause) }, Exit.asVoid(first))
-    }
-    let transport = first.value
-    let next: Wait | undefined
-    for (;;) {
-      const openedAt = this.alarms.now()
-      const lost = yield* this.#carry(transport)
-      if (this.state !== State.CONNECTING) return finish(lost)
-      const startsAfresh = next === undefined || this.alarms.now() - openedAt >= this.#resetAfter
-      if (startsAfresh) next = yield* this.#policy()
-      if (next === undefined) return finish(lost)
-      const again = yield* Effect.exit(this.#retry(DisconnectedError.of(lost.code, lost.reason, true), next))
-      if (again._tag === "Failure") {
-        if (Cause.hasDies(again.cause)) yield* Effect.logError("reconnecting failed", again.cause)
-        return finish({ code: 1001, reason: `giving up: ${messageOf(again.cause)}` })
+  #live(): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      const finish = this.#finisher()
+      const first = yield* Effect.exit(this.#attempt(this.#protocols.map((protocol) => protocol.name)))
+      if (first._tag === "Failure") {
+        this.hub.emit({ _tag: "ConnectFailure", error: Cause.squash(first.cause) })
+        return finish({ code: 1006, reason: messageOf(first.cause) }, Exit.asVoid(first))
       }
-      transport = again.value
-      this.meters.reconnected()
-    }
-  })
+      let transport = first.value
+      let next: Wait | undefined
+      for (;;) {
+        const openedAt = this.alarms.now()
+        const lost = yield* this.#carry(transport)
+        if (this.state !== State.CONNECTING) return finish(lost)
+        const startsAfresh = next === undefined || this.alarms.now() - openedAt >= this.#resetAfter
+        if (startsAfresh) next = yield* this.#policy()
+        if (next === undefined) return finish(lost)
+        const again = yield* Effect.exit(this.#retry(DisconnectedError.of(lost.code, lost.reason, true), next))
+        if (again._tag === "Failure") {
+          if (Cause.hasDies(again.cause)) yield* Effect.logError("reconnecting failed", again.cause)
+          return finish({ code: 1001, reason: `giving up: ${messageOf(again.cause)}` })
+        }
+        transport = again.value
+        this.meters.reconnected()
+      }
+    })
+  }
 
   /** `#finish` for the life that begins now: an observer may have ended it meanwhile, and may have begun another. */
   #finisher() {
@@ -229,20 +233,22 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
     return this.#reconnect === undefined ? Effect.undefined : Schedule.toStepWithSleep(this.#reconnect)
   }
 
-  readonly #retry = Effect.fnUntraced({ self: this }, function* (lost: ReconnectReason, wait: Wait) {
-    let reason = lost
-    for (;;) {
-      // The schedule ends by failing; then the last reason is why the client gives up.
-      yield* Effect.catch(wait(reason), () => Effect.fail(reason))
-      const attempt = yield* Effect.exit(this.#attempt(this.protocol === "" ? [] : [this.protocol]))
-      if (attempt._tag === "Success") return attempt.value
-      this.hub.emit({ _tag: "ConnectFailure", error: Cause.squash(attempt.cause) })
-      const failure = Exit.findErrorOption(attempt)
-      if (failure._tag === "None") return yield* attempt
-      if (failure.value._tag === "ConnectError" && !failure.value.retryable) return yield* failure.value
-      reason = failure.value
-    }
-  })
+  #retry(lost: ReconnectReason, wait: Wait): Effect.Effect<Transport, ReconnectReason> {
+    return Effect.gen({ self: this }, function* () {
+      let reason = lost
+      for (;;) {
+        // The schedule ends by failing; then the last reason is why the client gives up.
+        yield* Effect.catch(wait(reason), () => Effect.fail(reason))
+        const attempt = yield* Effect.exit(this.#attempt(this.protocol === "" ? [] : [this.protocol]))
+        if (attempt._tag === "Success") return attempt.value
+        this.hub.emit({ _tag: "ConnectFailure", error: Cause.squash(attempt.cause) })
+        const failure = Exit.findErrorOption(attempt)
+        if (failure._tag === "None") return yield* attempt
+        if (failure.value._tag === "ConnectError" && !failure.value.retryable) return yield* failure.value
+        reason = failure.value
+      }
+    })
+  }
 
   #attempt(protocols: ReadonlyArray<string>): Effect.Effect<Transport, ConnectFailure> {
     return Effect.suspend(() => {
@@ -279,7 +285,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
       this.#opened = Deferred.makeUnsafe()
     }
     this.hub.emit({ _tag: "Disconnect", ...info })
-    this.#lost(info)
+    this.#lost?.(info)
   }
 
   #startClose(options: CloseOptions): void {

@@ -91,6 +91,8 @@ export interface Peer<in out Self extends Side> {
   readonly closed: Effect.Effect<CloseInfo>
 }
 
+const reconfigurable = { ...connectionOptions, reconnect: whenRead }
+
 /** What a state is told by. */
 type Life = Extract<Event, { readonly _tag: "Connecting" | "Open" | "Disconnect" | "Closing" | "Close" }>
 
@@ -128,7 +130,7 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
   }
 
   reconfigure(options: Options): void {
-    checkOptions(options, { ...connectionOptions, reconnect: whenRead })
+    checkOptions(options, reconfigurable)
     const changed = { ...this.#options, ...options }
     this.settings = settings(changed)
     this.#options = changed

@@ -13,8 +13,8 @@ export const documented = (handshake: Handshake): Handshake => ({
 
 /** A client that a server has accepted. It cannot connect by itself. */
 export class RPCServerClient<P extends string = string> extends RPCClient<P> {
-  /** What the client said of itself when it connected. */
-  readonly handshake: Handshake
+  readonly #station: AcceptedStation
+  #handshake: Handshake | undefined
   /** What was passed to `accept()`. */
   // biome-ignore lint/suspicious/noExplicitAny: documented as `*`
   readonly session: any
@@ -22,9 +22,17 @@ export class RPCServerClient<P extends string = string> extends RPCClient<P> {
   constructor(options: RPCClientOptions, station: AcceptedStation) {
     // They are those of the server.
     super(options, true)
-    this.handshake = documented(station.handshake)
+    this.#station = station
+    // The socket keeps its peer's address beyond its own end for whoever has asked before.
+    void station.handshake.remoteAddress
     this.session = station.session ?? {}
     this.attach(station)
+  }
+
+  /** What the client said of itself when it connected. */
+  get handshake(): Handshake {
+    this.#handshake ??= documented(this.#station.handshake)
+    return this.#handshake
   }
 
   override connect(): Promise<{ response: IncomingMessage | undefined }> {
