@@ -26,3 +26,25 @@ export class UnexpectedHttpResponse extends Data.TaggedError("UnexpectedHttpResp
     Object.defineProperties(this, { request: { value: request }, response: { value: response } })
   }
 }
+
+/** A URL without what may be secret in it. */
+export const addressOf = (url: string): string =>
+  URL.canParse(url) ? `${new URL(url).origin}${new URL(url).pathname}` : url
+
+/** Why a URL could not be dialled with an offer of subprotocols. */
+export const connectError = (
+  url: string,
+  protocols: ReadonlyArray<string>,
+  cause: unknown,
+  retryable: boolean,
+): ConnectError => {
+  const reason = (cause instanceof Error ? cause.message : String(cause)).trim()
+  const offer = reason.includes("subprotocol") ? ` (offered: ${protocols.join(", ") || "none"})` : ""
+  return new ConnectError({ message: `${addressOf(url)}: ${reason}${offer}`, cause, retryable })
+}
+
+/** What the cause of a ConnectError says when the opening handshake failed; the first is in the words of `ws`. */
+export const handshakeFailure = {
+  noProtocol: "Server sent no subprotocol",
+  timeout: "the opening handshake timed out",
+} as const

@@ -10,12 +10,12 @@ import type { Duplex } from "node:stream"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Ws from "ws"
-import { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
+import { addressOf, type ConnectError, connectError, handshakeFailure, UnexpectedHttpResponse } from "./ConnectError.ts"
 import * as Alarms from "./connection/Alarms.ts"
 import { closeReason, isSendableCode, type Listener, surface, type Transport } from "./Transport.ts"
 
 export type { ClientOptions, ServerOptions } from "ws"
-export * from "./ConnectError.ts"
+export { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
 
 /** What can be set for a socket, on either side. */
 export interface SocketOptions {
@@ -58,8 +58,8 @@ export interface DialOptions extends SocketOptions {
 }
 
 /** Errors of the opening handshake that no second attempt will cure. */
-const hopeless = new Set([
-  "Server sent no subprotocol",
+const hopeless = new Set<string>([
+  handshakeFailure.noProtocol,
   "Server sent an invalid subprotocol",
   "Server sent a subprotocol but none was requested",
   "Invalid Sec-WebSocket-Accept header",
@@ -87,7 +87,7 @@ const handshake = (
     const alarm: Alarms.Alarm = {
       entry: undefined,
       ring: () => {
-        done(Exit.fail(connectError(url, options, new Error("the opening handshake timed out"), true)))
+        done(Exit.fail(connectError(url, options.protocols, new Error(handshakeFailure.timeout), true)))
         socket.terminate()
         return Number.POSITIVE_INFINITY
       },
@@ -109,10 +109,10 @@ const handshake = (
         headers: { ...webSocket?.headers, ...options.headers },
       })
     } catch (cause) {
-      return resume(Exit.fail(connectError(url, options, cause, false)))
+      return resume(Exit.fail(connectError(url, options.protocols, cause, false)))
     }
     socket.on("error", (cause) => {
-      resume(Exit.fail(connectError(url, options, cause, !hopeless.has(cause.message))))
+      resume(Exit.fail(connectError(url, options.protocols, cause, !hopeless.has(cause.message))))
     })
     socket.on("unexpected-response", (request, response) => {
       resume(Exit.fail(new UnexpectedHttpResponse(addressOf(url), request, response)))
@@ -130,15 +130,6 @@ const handshake = (
       socket.terminate()
     })
   })
-
-const connectError = (url: string, { protocols }: DialOptions, cause: unknown, retryable: boolean) => {
-  const reason = (cause instanceof Error ? cause.message : String(cause)).trim()
-  const offer = reason.includes("subprotocol") ? ` (offered: ${protocols.join(", ") || "none"})` : ""
-  return new ConnectError({ message: `${addressOf(url)}: ${reason}${offer}`, cause, retryable })
-}
-
-/** A URL without what may be secret in it. */
-const addressOf = (url: string): string => (URL.canParse(url) ? `${new URL(url).origin}${new URL(url).pathname}` : url)
 
 /** Accepts upgrade requests. */
 export interface Acceptor {

@@ -49,13 +49,13 @@ describe("the rooms", () => {
     expect(wrong).toEqual([])
   })
 
-  it("leave `ws` to WebSocket, and `node:http` to the server and WebSocket", () => {
+  it("leave `ws` to WebSocket, and `node:http` to the server and its testing kit", () => {
     const users = (library: RegExp, withTypes: boolean) =>
       modules
         .filter(({ imports }) => imports.some(({ from, typeOnly }) => library.test(from) && (withTypes || !typeOnly)))
         .map(({ name }) => name)
     expect(users(/^ws$/, true)).toEqual(["WebSocket"])
-    expect(users(/^node:https?$/, false)).toEqual(["server/HttpServer", "server/Upgrade"])
+    expect(users(/^node:https?$/, false)).toEqual(["server/HttpServer", "server/Upgrade", "testing/MemoryUpgrade"])
   })
 
   it("keep the schemas away from sockets, and the core away from Node", () => {

@@ -51,13 +51,24 @@ export const dialOptions: Checks<DialOptions> = {
 export const dialler = (
   options: DialOptions,
 ): ((protocols: ReadonlyArray<string>) => Effect.Effect<WebSocket.Dialled, ConnectFailure>) => {
-  text("identity", options.identity)
-  const url = connectionUrl(options.endpoint, options.identity, options.query)
-  const handshakeTimeout = millis("handshakeTimeout", options.handshakeTimeout ?? 30_000)
-  const { identity, password } = options
-  const authorization = password === undefined ? undefined : basicAuthorization(identity, password)
-  const headers = { ...(authorization === undefined ? undefined : { authorization }), ...options.headers }
+  const { headers, handshakeTimeout, url } = target(options)
   return (protocols) => WebSocket.dial(url, { ...options, protocols, handshakeTimeout, headers })
+}
+
+/** What the options amount to, whatever it is that dials: the URL, the headers, the milliseconds. */
+export const target = (options: Omit<DialOptions, "webSocket">) => {
+  const { identity, password } = options
+  text("identity", identity)
+  const authorization = password === undefined ? undefined : basicAuthorization(identity, password)
+  const headers: Readonly<Record<string, string>> = {
+    ...(authorization === undefined ? undefined : { authorization }),
+    ...options.headers,
+  }
+  return {
+    headers,
+    url: connectionUrl(options.endpoint, identity, options.query),
+    handshakeTimeout: millis("handshakeTimeout", options.handshakeTimeout ?? 30_000),
+  }
 }
 
 /**

@@ -220,7 +220,6 @@ export class StationServer<S extends AcceptedStation> implements Registry {
 
   readonly handleUpgrade = (request: IncomingMessage, socket: Duplex, head: Uint8Array): void => {
     const upgrade = new Upgrades.HttpUpgrade(request, socket, head, this.#acceptor)
-    if (this.#isFull) return this.#abort(upgrade, reject(503))
     if (request.method !== "GET" || request.headers.upgrade?.toLowerCase() !== "websocket") {
       return this.#abort(upgrade, reject(400, "this is a WebSocket endpoint"))
     }
@@ -234,6 +233,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
 
   /** Lets a station in, or refuses it. */
   receive(upgrade: Upgrade): void {
+    if (this.#isFull) return this.#abort(upgrade, reject(503))
     const handshake = Handshake.read(upgrade.request)
     if (handshake === undefined) {
       return this.#abort(upgrade, reject(400, "the path must end in the identity of a charging station"))

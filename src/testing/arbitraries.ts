@@ -1,5 +1,5 @@
 /**
- * Generators of valid payloads, for property tests.
+ * Generators of valid payloads and frames, for property tests.
  *
  * They are Effect `Arbitrary` values, derived from the Schemas of the actions: nothing beside `effect` is needed to run
  * them, and `it.prop` of `@effect/vitest` takes them as they are.
@@ -20,6 +20,9 @@ import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import type * as Action from "../Action.ts"
+import type { Frame } from "../Frame.ts"
+import type * as Protocol from "../Protocol.ts"
+import { codes, maxDescriptionLength, wireCode } from "../RPCError.ts"
 import { checkId } from "../schemas/payload.ts"
 
 /** Valid payloads of an action's CALL or SEND. */
@@ -29,6 +32,64 @@ export const request = <A extends Action.Any>(action: A): Arbitrary.Arbitrary<Ac
 /** Valid payloads of an action's CALLRESULT. */
 export const response = <A extends Action.Call>(action: A): Arbitrary.Arbitrary<Action.Response<A>> =>
   valid<Action.Response<A>>(action.response)
+
+/**
+ * Frames of a subprotocol: its CALLs, their CALLRESULTs and CALLERRORs, and SENDs and CALLRESULTERRORs where it has them. Payloads
+ * are valid, codes are those of OCPP as the subprotocol spells them.
+ *
+ * ```ts
+ * it.prop("is read as it was written", [frame(Ocpp201)], ([one]) => {
+ *   const text = Codec.encode(one, Ocpp201.spelling)
+ *   expect(Codec.encode(Codec.decode(text, false) as Codec.Frame, Ocpp201.spelling)).toBe(text)
+ * })
+ * ```
+ */
+export const frame = (protocol: Protocol.Protocol): Arbitrary.Arbitrary<Frame> => {
+  const actions = [...protocol.actions.values()]
+  const calls = actions.filter((action) => action.kind === "call")
+  const sends = actions.filter((action) => action.kind === "send")
+  const requestOf = (_tag: "Call" | "Send", action: Action.Any) =>
+    Arbitrary.map(Arbitrary.all([id, request(action)]), ([messageId, payload]) => ({
+      ...{ _tag, messageId, action: action.name },
+      payload: payload as Schema.Json,
+    }))
+  const resultOf = (action: Action.Call) =>
+    Arbitrary.map(Arbitrary.all([id, response(action)]), ([messageId, payload]) => ({
+      ...{ _tag: "CallResult" as const, messageId },
+      payload: payload as Schema.Json,
+    }))
+  const failureOf = (_tag: "CallError" | "CallResultError") =>
+    Arbitrary.map(Arbitrary.all([failure, oneOf(codes)]), ([rest, code]) => ({
+      ...rest,
+      ...{ _tag, code: wireCode(code, protocol.spelling) },
+    }))
+  const kinds = [
+    ...(calls.length === 0 ? [] : [Arbitrary.flatMap(oneOf(calls), (action) => requestOf("Call", action))]),
+    ...(calls.length === 0 ? [] : [Arbitrary.flatMap(oneOf(calls), resultOf)]),
+    ...(sends.length === 0 ? [] : [Arbitrary.flatMap(oneOf(sends), (action) => requestOf("Send", action))]),
+    ...[failureOf("CallError"), ...(protocol.extendedFrames ? [failureOf("CallResultError")] : [])],
+  ]
+  return Arbitrary.flatMap(oneOf<Arbitrary.Arbitrary<Frame>>(kinds), (kind) => kind)
+}
+
+const shortText = (maxLength: number) => Schema.String.check(Schema.isMaxLength(maxLength))
+
+/** Some message id of those that OCPP allows. */
+const id = Arbitrary.schema(shortText(36).check(Schema.isMinLength(1)))
+
+const failure = Arbitrary.schema(
+  Schema.Struct({
+    messageId: shortText(36).check(Schema.isMinLength(1)),
+    description: shortText(maxDescriptionLength),
+    details: Schema.Record(Schema.String, Schema.Json),
+  }),
+)
+
+const oneOf = <A>(values: ReadonlyArray<A>): Arbitrary.Arbitrary<A> =>
+  Arbitrary.map(
+    Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: values.length - 1 }))),
+    (index) => values[index] as A,
+  )
 
 /**
  * Some values of an arbitrary: the same ones for the same seed.

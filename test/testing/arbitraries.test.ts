@@ -2,10 +2,12 @@ import type * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
 import { describe, expect, it } from "vitest"
 import * as Action from "../../src/Action.ts"
+import * as Codec from "../../src/Codec.ts"
+import * as Protocol from "../../src/Protocol.ts"
 import { Ocpp16 } from "../../src/schemas/ocpp16.ts"
 import { Ocpp21 } from "../../src/schemas/ocpp21.ts"
 import { Ocpp201 } from "../../src/schemas/ocpp201.ts"
-import { request, response, sample } from "../../src/testing/arbitraries.ts"
+import { frame, request, response, sample } from "../../src/testing/arbitraries.ts"
 import { ajvFor, compile, messages } from "../schemas/official.ts"
 
 const seed = Number(process.env.OCPP_SEED ?? 20250401)
@@ -32,6 +34,37 @@ describe.each([Ocpp16, Ocpp201, Ocpp21])("$name", ({ name, actions, validator })
       }
     }
   }, 20_000)
+})
+
+describe("frames", () => {
+  it.each([Ocpp16, Ocpp201, Ocpp21])(
+    "of $name are of every kind that it has, valid, and read as they were written",
+    (protocol) => {
+      const { extendedFrames, spelling, validator } = protocol
+      const frames = sample(frame(protocol), { seed, count: 150 })
+      const kinds = ["Call", "CallError", "CallResult", ...(extendedFrames ? ["CallResultError", "Send"] : [])]
+      expect([...new Set(frames.map(({ _tag }) => _tag))].sort()).toEqual(kinds)
+      for (const one of frames) {
+        const text = Codec.encode(one, spelling)
+        const read = Codec.decode(text, extendedFrames)
+        if (read._tag === "Fault") throw read.error
+        expect(Codec.encode(read, spelling)).toBe(text)
+        if (one._tag !== "Call" && one._tag !== "Send") continue
+        expect(validator.check(one.action, "request", one.payload)).toBeUndefined()
+      }
+    },
+    20_000,
+  )
+
+  it("of a subprotocol with SENDs only, or without actions, are those that there are", () => {
+    const Quiet = Protocol.make("quiet", [Action.makeSend("Note", { request: Schema.Struct({}) })], {
+      extendedFrames: true,
+    })
+    const kinds = (protocol: Protocol.Protocol) =>
+      [...new Set(sample(frame(protocol), { seed, count: 100 }).map(({ _tag }) => _tag))].sort()
+    expect(kinds(Quiet)).toEqual(["CallError", "CallResultError", "Send"])
+    expect(kinds(Protocol.make("empty", []))).toEqual(["CallError"])
+  })
 })
 
 describe("sample", () => {

@@ -1,0 +1,100 @@
+/**
+ * What may happen to a message on its way, as data: a policy gives each message a {@link Verdict}.
+ *
+ * A policy is a function, or the verdicts of the first messages of either side:
+ *
+ * ```ts
+ * const lost: Faults.Policy = ({ frame }) => (frame._tag === "CallResult" ? "drop" : "deliver")
+ * const third: Faults.Policy = { station: ["deliver", "deliver", { delay: "5 seconds" }] }
+ * ```
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type { Side } from "../connection/Peer.ts"
+import { millis } from "../connection/Settings.ts"
+import type { Frame } from "../Frame.ts"
+import * as Wire from "../Wire.ts"
+
+/** A message on its way. */
+export interface Message {
+  /** Who has sent it. */
+  readonly from: Side
+  /** How many messages that side has sent before, over all connections of the link. */
+  readonly index: number
+  readonly text: string
+  /** What it says; a fault when it is no frame of OCPP-J. */
+  readonly frame: Frame | Wire.Fault
+}
+
+/**
+ * What becomes of a message. Those behind it stay behind it, unless it says `"swap"`.
+ *
+ * - `"deliver"`, `"drop"`, `"duplicate"`: it arrives once, never, twice
+ * - `"swap"`: it arrives behind the next message of its side, and never when none comes
+ * - `delay`: it arrives when that time has passed on the Effect `Clock`
+ * - `replace`: this text arrives in its place
+ * - `"reset"`, `"cut"`, `"halfOpen"`: it is lost, and that happens to the link
+ */
+export type Verdict =
+  | "deliver"
+  | "drop"
+  | "duplicate"
+  | "swap"
+  | "reset"
+  | "cut"
+  | "halfOpen"
+  | { readonly delay: Duration.Input }
+  | { readonly replace: string }
+
+/** Verdicts for messages: of a function, or listed for the first of each side; what is behind the list is delivered. */
+export type Policy =
+  | ((message: Message) => Verdict)
+  | { readonly station?: ReadonlyArray<Verdict>; readonly csms?: ReadonlyArray<Verdict> }
+
+/** The policy that lets everything pass. */
+export const none: Policy = {}
+
+/** How often what happens, each from 0 to 1; what is left of 1 is delivered. */
+export interface Rates {
+  readonly drop?: number
+  readonly duplicate?: number
+  readonly swap?: number
+  /** How often a message is delayed by a time up to `maxDelay`. */
+  readonly delay?: number
+  /** Default 1 second. */
+  readonly maxDelay?: Duration.Input
+}
+
+/**
+ * A policy that draws from Effect's `Random`: with a seed, the same messages get the same verdicts.
+ *
+ * ```ts
+ * const faults = yield* Random.withSeed(Faults.random({ drop: 0.1, delay: 0.2, maxDelay: "3 seconds" }), "7")
+ * ```
+ */
+export const random = (rates: Rates): Effect.Effect<Policy> =>
+  Effect.map(Random.Random, (source): Policy => {
+    const { delay = 0, drop = 0, duplicate = 0, swap = 0 } = rates
+    const maxDelay = millis("maxDelay", rates.maxDelay ?? 1_000)
+    return () => {
+      const drawn = source.nextDoubleUnsafe()
+      if (drawn < drop) return "drop"
+      if (drawn < drop + duplicate) return "duplicate"
+      if (drawn < drop + duplicate + swap) return "swap"
+      return drawn < drop + duplicate + swap + delay ? { delay: source.nextDoubleUnsafe() * maxDelay } : "deliver"
+    }
+  })
+
+/** The verdict of a policy. */
+export const judge = (policy: Policy, from: Side, index: number, text: string): Verdict => {
+  if (typeof policy !== "function") return policy[from]?.[index] ?? "deliver"
+  return policy({
+    from,
+    index,
+    text,
+    get frame() {
+      return Wire.decode(text, true)
+    },
+  })
+}

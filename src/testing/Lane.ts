@@ -1,0 +1,42 @@
+/** One direction of a connection: what is delayed holds up what is behind it. */
+import type { Alarm, Alarms } from "../connection/Alarms.ts"
+
+export class Lane implements Alarm {
+  entry: Alarm["entry"]
+  readonly #alarms: Alarms
+  #waiting: Array<{ readonly due: number; readonly deliver: () => void }> = []
+
+  constructor(alarms: Alarms) {
+    this.#alarms = alarms
+  }
+
+  /** Delivers after a delay, and behind everything that was put in before. */
+  push(delay: number, deliver: () => void): void {
+    const isFirst = this.#waiting.length === 0
+    if (isFirst && delay === 0) return deliver()
+    const due = this.#alarms.now() + delay
+    this.#waiting.push({ due, deliver })
+    if (isFirst) this.#alarms.wakeBy(this, due)
+  }
+
+  ring(now: number): number {
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      if (next.due > now) return next.due
+      this.#waiting.shift()
+      next.deliver()
+    }
+    return Number.POSITIVE_INFINITY
+  }
+
+  /** Delivers now what waits. */
+  flush(): void {
+    this.#alarms.clear(this)
+    for (const { deliver } of this.#waiting.splice(0)) deliver()
+  }
+
+  /** Loses what waits. */
+  clear(): void {
+    this.#alarms.clear(this)
+    this.#waiting = []
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * A CSMS and its stations, wired together in memory.
+ *
+ * Everything is real but the sockets: a station dials with its identity, its password and the subprotocols that it offers; the
+ * server authenticates it, chooses, refuses; a lost connection is dialled again. Time is the Effect `Clock`, so a `TestClock`
+ * rules timeouts, pings and reconnecting. What belongs to sockets is not there: TLS, sizes, compression.
+ *
+ * ```ts
+ * const network = yield* Network.make({ protocols: [Ocpp16], handlers: [CentralSystem] })
+ * const station = yield* network.station({ identity: "CP001", protocols: [Ocpp16] })
+ * const { status } = yield* station.call(Ocpp16.BootNotification, { chargePointVendor: "V", chargePointModel: "M" })
+ * ```
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Client from "../Client.ts"
+import { connectError, handshakeFailure } from "../ConnectError.ts"
+import { type DialOptions, target } from "../client/dial.ts"
+import * as Alarms from "../connection/Alarms.ts"
+import type { Dialect } from "../Dialect.ts"
+import * as Server from "../Server.ts"
+import { StationServer } from "../server/StationServer.ts"
+import type { Transport } from "../Transport.ts"
+import type * as Faults from "./Faults.ts"
+import { type Link, MemoryLink } from "./Link.ts"
+import { MemoryUpgrade } from "./MemoryUpgrade.ts"
+import * as Scripted from "./Scripted.ts"
+import { settled } from "./settled.ts"
+
+/** What a station says of itself when it dials. */
+export interface Caller extends Pick<DialOptions, "identity" | "password" | "headers" | "query" | "handshakeTimeout"> {
+  /** The URL of the CSMS. Only its path matters. Default `"ws://csms"`. */
+  readonly endpoint?: string
+}
+
+/** What a station can be told. */
+export interface StationOptions<R = never> extends Client.Options<R>, Caller {
+  /** What becomes of the messages on its link; the same as `network.link(identity).setFaults`. */
+  readonly faults?: Faults.Policy
+}
+
+/** What a scripted station can be told. */
+export interface ScriptedOptions extends Caller {
+  /** The subprotocol that it speaks, and offers. */
+  readonly protocol: Dialect
+  /** How long its expectations wait. Default 1,000 milliseconds of real time. */
+  readonly patience?: number
+}
+
+/** A CSMS that can be reached through memory. */
+export interface Network {
+  /** The server. */
+  readonly csms: Server.Server
+  /** A station, connected. Fails as `Client.make` does: with `UnexpectedHttpResponse` when the server refuses it. */
+  readonly station: <R = never>(
+    options: StationOptions<R>,
+  ) => Effect.Effect<Client.Client, Client.ConnectFailure, Scope.Scope | Exclude<R, Client.Client>>
+  /** A station that says what the test tells it to say, connected. */
+  readonly scripted: (options: ScriptedOptions) => Effect.Effect<Scripted.Peer<"station">, Client.ConnectFailure>
+  /** How a station dials, for `Client.makeWith` and `Client.makeUnconnected`. */
+  readonly dial: (caller: Caller) => Client.Dial
+  /** The line over which the connections of an identity go, the next ones included. */
+  readonly link: (identity: string) => Link
+}
+
+/**
+ * A server that does not listen, and the network to reach it. When the Scope closes, its calls fail, its stations are closed
+ * with 1001, and no time has to pass for that.
+ */
+export const make = <R = never>(
+  options: Server.Options<R> = {},
+): Effect.Effect<Network, never, Scope.Scope | Exclude<R, Server.Station>> => Effect.flatMap(Server.make(options), of)
+
+/**
+ * The network of a server that is there already, for instance the one that a Layer of yours provides.
+ *
+ * @throws {TypeError} when the server was not made by `Server.make` or `Server.layer`.
+ */
+export const of = (csms: Server.Server): Effect.Effect<Network, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    if (!(csms instanceof StationServer)) throw new TypeError("the server was not made by Server.make")
+    const network = new MemoryNetwork(csms, csms, Alarms.of(yield* Clock.Clock))
+    yield* Effect.addFinalizer(() => network.end)
+    return network
+  })
+
+class MemoryNetwork implements Network {
+  readonly csms: Server.Server
+  readonly #door: Pick<StationServer<never>, "receive">
+  readonly #alarms: Alarms.Alarms
+  readonly #links = new Map<string, MemoryLink>()
+  #isClosed = false
+
+  constructor(csms: Server.Server, door: Pick<StationServer<never>, "receive">, alarms: Alarms.Alarms) {
+    this.csms = csms
+    this.#door = door
+    this.#alarms = alarms
+    csms.subscribe(({ _tag }) => {
+      if (_tag === "Closing") this.#isClosed = true
+    })
+  }
+
+  link(identity: string): MemoryLink {
+    let link = this.#links.get(identity)
+    if (link === undefined) {
+      link = new MemoryLink({}, this.#alarms)
+      this.#links.set(identity, link)
+    }
+    return link
+  }
+
+  station<R = never>({ faults, ...options }: StationOptions<R>) {
+    const link = this.link(options.identity)
+    const configured = faults === undefined ? Effect.void : link.setFaults(faults)
+    return Effect.gen({ self: this }, function* () {
+      yield* configured
+      const client = yield* Client.makeUnconnected(this.dial(options), options)
+      yield* Effect.addFinalizer(() => Effect.sync(() => link.leave("station")))
+      yield* client.connect
+      return client
+    })
+  }
+
+  scripted({ patience, protocol, ...caller }: ScriptedOptions) {
+    const options = { side: "station", protocol, ...(patience === undefined ? undefined : { patience }) } as const
+    return Effect.flatMap(this.dial(caller)(protocol.name === "" ? [] : [protocol.name]), (transport) =>
+      Scripted.peer(transport, options),
+    )
+  }
+
+  dial(caller: Caller): Client.Dial {
+    const { handshakeTimeout, headers, url } = target({ endpoint: "ws://csms", ...caller })
+    const link = this.link(caller.identity)
+    const fail = (protocols: ReadonlyArray<string>, reason: string) =>
+      Effect.fail(connectError(url, protocols, new Error(reason), true))
+    return (protocols) =>
+      link.reached.pipe(
+        Effect.catch((cause) => fail(protocols, cause.message)),
+        Effect.andThen(
+          Effect.suspend(() => {
+            if (this.#isClosed) return fail(protocols, "the server is closed")
+            return this.#knock(url, headers, protocols, link)
+          }),
+        ),
+        Effect.timeoutOrElse({
+          duration: handshakeTimeout,
+          orElse: () => fail(protocols, handshakeFailure.timeout),
+        }),
+      )
+  }
+
+  #knock(url: string, headers: Readonly<Record<string, string>>, protocols: ReadonlyArray<string>, link: MemoryLink) {
+    return Effect.callback<Transport, Client.ConnectFailure>((resume) => {
+      const done = (effect: Effect.Effect<Transport, Client.ConnectFailure>) => {
+        unwatch()
+        resume(effect)
+      }
+      const upgrade = new MemoryUpgrade({ url, headers, protocols }, link, {
+        onOpen: (transport) => done(Effect.succeed(transport)),
+        onFailure: (error) => done(Effect.fail(error)),
+      })
+      const unwatch = link.watch(() => {
+        upgrade.abandon()
+        done(Effect.fail(connectError(url, protocols, new Error("the link was cut"), true)))
+      })
+      queueMicrotask(() => !upgrade.isAbandoned && this.#door.receive(upgrade))
+      return Effect.sync(() => {
+        unwatch()
+        upgrade.abandon()
+      })
+    })
+  }
+
+  /** Closes the server, and what does not hear of it. */
+  get end(): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      for (const link of this.#links.values()) link.leave("csms", "station")
+      yield* Effect.forkDetach(this.csms.close({ code: 1001 }))
+      yield* settled
+      for (const link of this.#links.values()) link.become("cut")
+    })
+  }
+}
