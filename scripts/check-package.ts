@@ -1,9 +1,19 @@
 /**
  * Checks the package as users get it: packs it, lets publint and are-the-types-wrong look at it, installs it beside
- * `effect` in a folder of its own, and uses it from an ES module, from CommonJS and from TypeScript.
+ * `effect` in a folder of its own, and uses it from an ES module, from CommonJS and from TypeScript, as the documents show.
  */
 import { execFileSync } from "node:child_process"
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
@@ -18,6 +28,10 @@ const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): stri
     throw new Error(`${command} ${args.join(" ")}\n${stdout}${stderr}`)
   }
 }
+
+/** The TypeScript that a document shows. */
+const blocksOf = (file: string): ReadonlyArray<string> =>
+  [...readFileSync(join(root, file), "utf8").matchAll(/```ts\n([\s\S]*?)```/g)].map(([, block]) => block as string)
 
 const check = (what: string, holds: boolean) => {
   if (!holds) throw new Error(`the package is wrong: ${what}`)
@@ -96,8 +110,8 @@ export const info: IdTagInfo = { status: "Accepted" }
   writeFileSync(join(user, "consumer.mts"), consumer)
   writeFileSync(join(user, "consumer.cts"), consumer)
   // Whatever the README shows, a reader can paste.
-  const blocks = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/```ts\n([\s\S]*?)```/g)]
-  for (const [index, [, block]] of blocks.entries()) writeFileSync(join(user, `readme${index}.mts`), block as string)
+  const blocks = blocksOf("README.md")
+  for (const [index, block] of blocks.entries()) writeFileSync(join(user, `readme${index}.mts`), block)
   const options = {
     module: "NodeNext",
     target: "ES2022",
@@ -106,9 +120,32 @@ export const info: IdTagInfo = { status: "Accepted" }
     skipLibCheck: false,
     types: ["node"],
   }
-  writeFileSync(join(user, "tsconfig.json"), JSON.stringify({ compilerOptions: options }))
+  writeFileSync(join(user, "tsconfig.json"), JSON.stringify({ compilerOptions: options, include: ["*"] }))
   run(user, join(root, "node_modules/.bin/tsc"), "-p", ".")
   check(`its types check in ES modules, in CommonJS, and in ${blocks.length} blocks of the README`, true)
+
+  // The guides beside it. Those of docs/testing.md are tests: they are run, too.
+  const guides = join(user, "guides")
+  mkdirSync(guides)
+  for (const name of ["vitest", "@effect/vitest"]) {
+    mkdirSync(join(user, "node_modules", name, ".."), { recursive: true })
+    symlinkSync(join(root, "node_modules", name), join(user, "node_modules", name))
+  }
+  let count = 0
+  for (const file of readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"))) {
+    for (const [index, block] of blocksOf(join("docs", file)).entries()) {
+      const isTest = block.includes('from "@effect/vitest"')
+      writeFileSync(join(guides, `${file.replace(".md", "")}${index}${isTest ? ".test" : ""}.mts`), block)
+      count++
+    }
+  }
+  // The types of the test runner are not ours to check.
+  writeFileSync(join(guides, "tsconfig.json"), JSON.stringify({ compilerOptions: { ...options, skipLibCheck: true } }))
+  run(guides, join(root, "node_modules/.bin/tsc"), "-p", ".")
+  check(`its types check in ${count} blocks of docs/`, true)
+  writeFileSync(join(guides, "vitest.config.mjs"), 'export default { test: { include: ["*.test.mts"] } }')
+  run(guides, join(root, "node_modules/.bin/vitest"), "run")
+  check("the tests that docs/testing.md shows pass", true)
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }
