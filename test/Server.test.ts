@@ -7,38 +7,19 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
 import * as Client from "../src/Client.ts"
 import * as Connection from "../src/Connection.ts"
 import * as Handlers from "../src/Handlers.ts"
 import * as Protocol from "../src/Protocol.ts"
 import * as Server from "../src/Server.ts"
-import { Echo } from "./support/rawPeer.ts"
+import * as Network from "../src/testing/Network.ts"
+import { Echo, settled } from "./support/rawPeer.ts"
+import { next, serve, serveInMemory, soon, upgradeOf } from "./support/serve.ts"
 
 const Other = Protocol.make("other1.0", [])
 
 const echoing = Handlers.make(Echo, { Echo: Effect.succeed })
-
-/** A server on a free port, and a way to connect to it as some station. */
-const serve = Effect.fnUntraced(function* <R = never>(options: Server.Options<R> = {}) {
-  const server = yield* Server.make({ protocols: [Echo], handlers: [echoing], ...options } as Server.Options<R>)
-  yield* server.listen({ port: 0, host: "127.0.0.1" })
-  const endpoint = `ws://127.0.0.1:${server.port}`
-  const connect = (identity: string, more: Partial<Client.WebSocketOptions> = {}) =>
-    Client.make({ endpoint, identity, protocols: [Echo], reconnect: false, ...more })
-  return { server, endpoint, connect }
-})
-
-/** The first event of a kind that a server tells from now on. */
-const next = <Tag extends Server.Event["_tag"]>(server: Server.Server, tag: Tag) =>
-  Effect.callback<Extract<Server.Event, { readonly _tag: Tag }>>((resume) => {
-    const unsubscribe = server.subscribe((event) => {
-      if (event._tag === tag) resume(Effect.succeed(event as Extract<Server.Event, { readonly _tag: Tag }>))
-    })
-    return Effect.sync(unsubscribe)
-  })
-
-const soon = <Tag extends Server.Event["_tag"]>(server: Server.Server, tag: Tag) =>
-  Effect.forkChild(next(server, tag), { startImmediately: true })
 
 /** Writes raw bytes to a server, and gives what it answers until it closes. */
 const raw = (port: number, ...writes: ReadonlyArray<string | Uint8Array>) =>
@@ -51,19 +32,6 @@ const raw = (port: number, ...writes: ReadonlyArray<string | Uint8Array>) =>
     for (const write of writes) socket.write(write)
     return Effect.sync(() => socket.destroy())
   })
-
-const upgradeOf = (path: string, headers: ReadonlyArray<string> = []) =>
-  [
-    `GET ${path} HTTP/1.1`,
-    "Host: localhost",
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    ...headers,
-    "",
-    "",
-  ].join("\r\n")
 
 describe("a server", () => {
   it.live("talks with a station in both directions", () =>
@@ -260,10 +228,16 @@ describe("authentication", () => {
     }),
   )
 
-  it.live("that takes too long is a 503", () =>
+  it.effect("that takes too long is a 503", () =>
     Effect.gen(function* () {
-      const { connect } = yield* serve({ auth: () => Effect.never, authTimeout: "50 millis" })
-      expect(yield* Effect.flip(connect("CP001"))).toMatchObject({ code: 503 })
+      const { connect } = yield* serveInMemory({ auth: () => Effect.never })
+      const connecting = yield* Effect.forkChild(Effect.flip(connect("CP001")), { startImmediately: true })
+      yield* settled
+      yield* TestClock.adjust("9999 millis")
+      yield* settled
+      expect(connecting.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust(1)
+      expect(yield* Fiber.join(connecting)).toMatchObject({ code: 503 })
     }),
   )
 
@@ -450,7 +424,7 @@ describe("shutting down", () => {
     }),
   )
 
-  it.live("does not wait longer than its grace for a handler that never ends", () =>
+  it.effect("does not wait longer than its grace for a handler that never ends", () =>
     Effect.gen(function* () {
       const started = yield* Deferred.make<void>()
       const interrupted = yield* Deferred.make<void>()
@@ -463,11 +437,21 @@ describe("shutting down", () => {
         }),
       ]
       const serverScope = yield* Scope.make()
-      const { connect } = yield* Scope.provide(serve({ handlers, shutdownGrace: "50 millis" }), serverScope)
-      const client = yield* connect("CP001")
+      const server = yield* Scope.provide(Server.make({ protocols: [Echo], handlers }), serverScope)
+      const client = yield* (yield* Network.of(server)).station({
+        identity: "CP001",
+        protocols: [Echo],
+        reconnect: false,
+      })
       yield* Effect.forkChild(client.call(Echo.Slow, { text: "" }))
       yield* Deferred.await(started)
-      yield* Scope.close(serverScope, Exit.void)
+      const closing = yield* Effect.forkChild(Scope.close(serverScope, Exit.void), { startImmediately: true })
+      yield* settled
+      yield* TestClock.adjust("4999 millis")
+      yield* settled
+      expect([client.state, yield* Deferred.isDone(interrupted)]).toEqual([Connection.State.OPEN, false])
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(closing)
       yield* Deferred.await(interrupted)
       expect(yield* client.closed).toMatchObject({ code: 1001 })
     }),

@@ -8,22 +8,12 @@ import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import * as Client from "../../src/Client.ts"
 import * as Connection from "../../src/Connection.ts"
-import * as Transport from "../../src/Transport.ts"
-import { Echo, RawPeer, settled } from "../support/rawPeer.ts"
+import * as Scripted from "../../src/testing/Scripted.ts"
+import { Echo, settled } from "../support/rawPeer.ts"
 
 const { CLOSED, CONNECTING, OPEN } = Connection.State
 const options = { identity: "CP001", protocols: [Echo], reconnect: false, pingInterval: "Infinity" } as const
 
-const makeCsms = () => {
-  const peers: Array<RawPeer> = []
-  const dial = () =>
-    Effect.sync(() => {
-      const [ours, theirs] = Transport.makePair(Echo.name)
-      peers.push(new RawPeer(theirs))
-      return ours
-    })
-  return { peers, dial }
-}
 const start = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.tap(Effect.forkChild(effect, { startImmediately: true }), settled)
 
@@ -32,10 +22,10 @@ describe("client", () => {
     "an observer that closes it when an attempt fails, and connects again, gets a new life that nobody ends",
     () =>
       Effect.gen(function* () {
-        const csms = makeCsms()
+        const csms = yield* Scripted.csms(Echo)
         const refused = new Client.ConnectError({ message: "refused", retryable: true })
         let dials = 0
-        const dial = () => (dials++ === 0 ? Effect.fail(refused) : csms.dial())
+        const dial = () => (dials++ === 0 ? Effect.fail(refused) : csms.dial([Echo.name]))
         const client = yield* Client.makeUnconnected(dial, options)
         const events: Array<string> = []
         client.subscribe((event) => {
@@ -51,14 +41,14 @@ describe("client", () => {
 
   it.effect("an observer that closes it when it hears that it closes hears of it once", () =>
     Effect.gen(function* () {
-      const csms = makeCsms()
+      const csms = yield* Scripted.csms(Echo)
       const client = yield* Client.makeWith(csms.dial, options)
       const events: Array<string> = []
       client.subscribe((event) => {
         events.push(event._tag)
         if (event._tag === "Closing") Effect.runFork(client.close())
       })
-      csms.peers[0]!.transport.terminate()
+      yield* csms.link.reset
       yield* settled
       expect(events).toEqual(["Disconnect", "Closing", "Close"])
     }),
@@ -66,14 +56,14 @@ describe("client", () => {
 
   it.effect("a caller that connects again when its call is lost gets a client whose `closed` is not done", () =>
     Effect.gen(function* () {
-      const csms = makeCsms()
+      const csms = yield* Scripted.csms(Echo)
       const client = yield* Client.makeWith(csms.dial, options)
       // queued behind the first, so it fails when the client closes for good
       yield* start(Effect.exit(client.call(Echo.Echo, { text: "1" })))
       const again = yield* start(
         Effect.catchTag(client.call(Echo.Echo, { text: "2" }), "DisconnectedError", () => client.connect),
       )
-      csms.peers[0]!.transport.terminate()
+      yield* csms.link.reset
       yield* settled
       const joined = yield* Fiber.await(again)
       expect(Exit.isSuccess(joined)).toBe(true)
@@ -85,13 +75,13 @@ describe("client", () => {
 
   it.effect("an observer that connects again on Close gets a client whose `closed` is not done", () =>
     Effect.gen(function* () {
-      const csms = makeCsms()
+      const csms = yield* Scripted.csms(Echo)
       const client = yield* Client.makeWith(csms.dial, options)
       let times = 0
       client.subscribe((event) => {
         if (event._tag === "Close" && times++ === 0) Effect.runFork(client.connect)
       })
-      csms.peers[0]!.transport.terminate()
+      yield* csms.link.reset
       yield* settled
       expect(client.state).toBe(OPEN)
       const closed = yield* start(client.closed)
@@ -101,10 +91,11 @@ describe("client", () => {
 
   it.effect("a call that waits after a reconnect from Close still times out", () =>
     Effect.gen(function* () {
-      const csms = makeCsms()
+      const csms = yield* Scripted.csms(Echo)
       const gate = yield* Deferred.make<void>()
       let dials = 0
-      const dial = () => (dials++ === 0 ? csms.dial() : Effect.andThen(Deferred.await(gate), csms.dial()))
+      const dial = () =>
+        dials++ === 0 ? csms.dial([Echo.name]) : Effect.andThen(Deferred.await(gate), csms.dial([Echo.name]))
       const client = yield* Client.makeWith(dial, { ...options, callTimeout: "5 seconds" })
       yield* start(Effect.exit(client.call(Echo.Echo, { text: "1" })))
       const again = yield* start(
@@ -115,7 +106,7 @@ describe("client", () => {
           }),
         ),
       )
-      csms.peers[0]!.transport.terminate()
+      yield* csms.link.reset
       yield* settled
       yield* TestClock.adjust("1 minute")
       yield* settled
@@ -126,7 +117,7 @@ describe("client", () => {
 
   it.effect("close() in the very first Connecting event stays closed", () =>
     Effect.gen(function* () {
-      const csms = makeCsms()
+      const csms = yield* Scripted.csms(Echo, { patience: 20 })
       const client = yield* Client.makeUnconnected(csms.dial, options)
       const life: Array<string> = []
       client.subscribe((event) => {
@@ -137,13 +128,13 @@ describe("client", () => {
       yield* settled
       expect(life).toEqual(["Connecting", "Closing", "Close"])
       expect(client.state).toBe(CLOSED)
-      expect(csms.peers).toHaveLength(0)
+      expect(yield* Effect.flip(csms.accept)).toMatchObject({ expected: "a connection" })
     }),
   )
 
   it.effect("connect while closing does not succeed with a connection that ends", () =>
     Effect.gen(function* () {
-      const csms = makeCsms()
+      const csms = yield* Scripted.csms(Echo)
       const client = yield* Client.makeWith(csms.dial, options)
       yield* Effect.forkChild(client.close(), { startImmediately: true })
       yield* client.connect
@@ -154,9 +145,9 @@ describe("client", () => {
 
   it.effect("connect while reconnecting waits for the connection", () =>
     Effect.gen(function* () {
-      const csms = makeCsms()
+      const csms = yield* Scripted.csms(Echo)
       const client = yield* Client.makeWith(csms.dial, { ...options, reconnect: Schedule.spaced("10 seconds") })
-      csms.peers[0]!.transport.terminate()
+      yield* csms.link.reset
       yield* settled
       expect(client.state).toBe(CONNECTING)
       const connect = yield* start(client.connect)
@@ -166,7 +157,7 @@ describe("client", () => {
 
   it.effect("nothing outlives the Scope: connect after it has closed opens nothing", () =>
     Effect.gen(function* () {
-      const csms = makeCsms()
+      const csms = yield* Scripted.csms(Echo)
       const scope = yield* Scope.make()
       const client = yield* Scope.provide(Client.makeWith(csms.dial, options), scope)
       yield* Scope.close(scope, Exit.void)
@@ -177,27 +168,28 @@ describe("client", () => {
 
   it.effect("sendRaw from Disconnect waits for the next connection", () =>
     Effect.gen(function* () {
-      const csms = makeCsms()
+      const csms = yield* Scripted.csms(Echo)
       const client = yield* Client.makeWith(csms.dial, { ...options, reconnect: Schedule.spaced("10 seconds") })
       client.subscribe((event) => {
         if (event._tag === "Disconnect") Effect.runFork(client.sendRaw("kept"))
       })
-      csms.peers[0]!.transport.terminate()
+      yield* csms.link.reset
       yield* settled
       yield* TestClock.adjust("10 seconds")
       yield* settled
-      expect(csms.peers[1]!.received).toEqual(["kept"])
+      yield* csms.accept
+      expect((yield* csms.accept).transcript).toEqual(["<- kept"])
     }),
   )
   it.effect("a defect of dial while reconnecting is not swallowed", () =>
     Effect.gen(function* () {
-      const csms = makeCsms()
+      const csms = yield* Scripted.csms(Echo)
       let dials = 0
       const logged: Array<string> = []
-      const dial = () => (dials++ === 0 ? csms.dial() : Effect.die(new Error("bug in dial")))
+      const dial = () => (dials++ === 0 ? csms.dial([Echo.name]) : Effect.die(new Error("bug in dial")))
       const client = yield* Client.makeWith(dial, { ...options, reconnect: Schedule.spaced("10 seconds") })
       client.subscribe((event) => logged.push(event._tag === "ConnectFailure" ? String(event.error) : ""))
-      csms.peers[0]!.transport.terminate()
+      yield* csms.link.reset
       yield* settled
       yield* TestClock.adjust("10 seconds")
       const info = yield* client.closed

@@ -1,45 +1,22 @@
 import * as Net from "node:net"
 import { describe, expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import * as Client from "../../src/Client.ts"
+import { TestClock } from "effect/testing"
 import * as Handlers from "../../src/Handlers.ts"
 import { RPCClient, RPCServer } from "../../src/index.ts"
 import * as Server from "../../src/Server.ts"
+import * as Network from "../../src/testing/Network.ts"
 import { frame, Opcode } from "../support/RawClient.ts"
-import { Echo } from "../support/rawPeer.ts"
+import { Echo, settled } from "../support/rawPeer.ts"
+import { serve, serveInMemory, soon, upgradeOf } from "../support/serve.ts"
 import { collectUncaught } from "../support/uncaught.ts"
 
-const echoing = Handlers.make(Echo, { Echo: Effect.succeed })
-
-const serve = Effect.fnUntraced(function* (options: Server.Options = {}) {
-  const server = yield* Server.make({ protocols: [Echo], handlers: [echoing], ...options })
-  yield* server.listen({ port: 0, host: "127.0.0.1" })
-  const endpoint = `ws://127.0.0.1:${server.port}`
-  const connect = (identity: string, more: Partial<Client.WebSocketOptions> = {}) =>
-    Client.make({ endpoint, identity, protocols: [Echo], reconnect: false, ...more })
-  return { server, endpoint, connect }
-})
-
-const upgradeOf = (path: string, headers: ReadonlyArray<string> = ["Sec-WebSocket-Protocol: echo1.0"]) =>
-  [
-    `GET ${path} HTTP/1.1`,
-    "Host: localhost",
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    ...headers,
-    "",
-    "",
-  ].join("\r\n")
-
 /** A raw socket after its upgrade, which never closes by itself. */
-const rawStation = (port: number, path: string, headers?: ReadonlyArray<string>) =>
+const rawStation = (port: number, path: string, headers = ["Sec-WebSocket-Protocol: echo1.0"]) =>
   Effect.acquireRelease(
     Effect.callback<{ socket: Net.Socket; received: () => string }>((resume) => {
       const socket = Net.connect({ port, host: "127.0.0.1", allowHalfOpen: true })
@@ -54,27 +31,18 @@ const rawStation = (port: number, path: string, headers?: ReadonlyArray<string>)
     ({ socket }) => Effect.sync(() => socket.destroy()),
   )
 
-/** The first event of a kind that a server tells from now on. */
-const soon = (server: Server.Server, tag: Server.Event["_tag"]) =>
-  Effect.forkChild(
-    Effect.callback<void>((resume) => {
-      server.subscribe((event) => event._tag === tag && resume(Effect.void))
-    }),
-    { startImmediately: true },
-  )
-
 const dataOf = (socket: Net.Socket) =>
   Effect.callback<void>((resume) => {
     socket.once("data", () => resume(Effect.void))
   })
 
 describe("a server", () => {
-  it.live("maxConnections holds for stations that authenticate at the same time", () =>
+  it.effect("maxConnections holds for stations that authenticate at the same time", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       let asked = 0
       const auth = () => (++asked === 2 ? Deferred.succeed(gate, undefined) : Deferred.await(gate))
-      const { connect, server } = yield* serve({ maxConnections: 1, auth })
+      const { connect, server } = yield* serveInMemory({ maxConnections: 1, auth })
       const a = yield* Effect.forkScoped(Effect.exit(connect("A")))
       const b = yield* Effect.forkScoped(Effect.exit(connect("B")))
       yield* Fiber.join(a)
@@ -218,13 +186,14 @@ describe("a server", () => {
     }),
   )
 
-  it.live("shutdown ends within its grace and 2 s though a handler cannot be interrupted", () =>
+  it.effect("shutdown ends within its grace and 2 s though a handler cannot be interrupted", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const started = yield* Deferred.make<void>()
       const release = yield* Deferred.make<void>()
-      const { connect } = yield* Scope.provide(
-        serve({
+      const server = yield* Scope.provide(
+        Server.make({
+          protocols: [Echo],
           shutdownGrace: 100,
           handlers: [
             Handlers.make(Echo, {
@@ -239,12 +208,15 @@ describe("a server", () => {
         }),
         scope,
       )
-      const client = yield* connect("CP001")
+      const client = yield* (yield* Network.of(server)).station({ identity: "CP001", protocols: [Echo] })
       yield* Effect.forkChild(Effect.exit(client.call("Slow", { text: "" })), { startImmediately: true })
       yield* Deferred.await(started)
-      const [duration] = yield* Effect.timed(Scope.close(scope, Exit.void))
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      for (const millis of [100, 1_000, 1_000]) yield* Effect.andThen(settled, TestClock.adjust(millis))
+      yield* settled
+      const ended = closing.pollUnsafe()
       yield* Deferred.succeed(release, undefined)
-      expect(Duration.toMillis(duration)).toBeLessThan(2_100)
+      expect(ended).toBeDefined()
     }),
   )
 

@@ -5,6 +5,9 @@ import * as Connection from "../../src/Connection.ts"
 import type * as Handlers from "../../src/Handlers.ts"
 import * as Protocol from "../../src/Protocol.ts"
 import * as Transport from "../../src/Transport.ts"
+import { settled } from "../../src/testing/settled.ts"
+
+export { settled }
 
 const text = Schema.Struct({ text: Schema.String })
 
@@ -50,11 +53,6 @@ export class RawPeer {
     return this.received.splice(0).map((message) => JSON.parse(message))
   }
 }
-
-/** Everything that can happen without time passing has happened. */
-export const settled: Effect.Effect<void> = Effect.promise(
-  () => new Promise((resolve) => setImmediate(() => setImmediate(resolve))),
-)
 
 /** A connection of ours (we are the CSMS, unless it does not matter) and a hand-written peer at its other end. */
 export const connect = Effect.fnUntraced(function* <R = never>(
