@@ -1,102 +1,154 @@
-/**
- * One process of a benchmark: `csms` or `stations`, made with one library. It is told what to do by messages, one at a
- * time, and answers each with what it measured.
- */
+/** One process of a benchmark, CSMS or stations, made with one library. It does what it is told and says how long it took. */
 import { createRequire } from "node:module"
-import type * as Library from "../src/index.ts"
-import type { Csms, Peer, Setup, Station } from "./peers/Peer.ts"
+import type { Socket } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
+import { memory, perform } from "../reliability/processes/parent.ts"
+import { dial } from "./dial.ts"
+import type { Csms, LibraryName, Peer, Setup, Station } from "./peers/Peer.ts"
 
-export type LibraryName = "raw" | "ocpp-rpc" | "promise" | "effect"
-
-/** What a process can be told. */
-export type Task =
-  | { readonly do: "serve"; readonly setup: Setup }
-  | {
-      readonly do: "connect"
-      readonly port: number
-      readonly setup: Setup
-      readonly count: number
-      readonly from?: number
-    }
-  /** Every station calls, `inFlight` at a time, until together they have called `calls` times. */
-  | { readonly do: "call"; readonly calls: number; readonly inFlight: number }
-  | { readonly do: "callStations"; readonly times: number }
-  | { readonly do: "memory" }
-  | { readonly do: "disconnect" }
-
-const peerOf = async (library: LibraryName): Promise<Peer> => {
-  if (library === "raw") return (await import("./peers/raw.ts")).peer
-  if (library === "ocpp-rpc") {
-    const original = createRequire(import.meta.url)("ocpp-rpc")
-    return (await import("./peers/promise.ts")).peerOf(original)
-  }
-  const ours: typeof Library = await import(new URL("../dist/index.js", import.meta.url).href)
-  return library === "effect"
-    ? (await import("./peers/effect.ts")).peerOf(ours)
-    : (await import("./peers/promise.ts")).peerOf(ours as never)
+/** So many calls or connections in so many seconds. */
+export interface Work {
+  readonly count: number
+  readonly seconds: number
 }
 
-const peer = await peerOf(process.argv[2] as LibraryName)
+export interface Paced extends Work {
+  /** The 50th, 95th and 99th percentile, in µs. */
+  readonly latency: readonly [p50: number, p95: number, p99: number]
+}
+
+const peers: Readonly<Record<LibraryName, () => Promise<Peer>>> = {
+  raw: async () => (await import("./peers/raw.ts")).peer,
+  "ocpp-rpc": async () => (await import("./peers/promise.ts")).peerOf(createRequire(import.meta.url)("ocpp-rpc")),
+  promise: async () => (await import("./peers/promise.ts")).peerOf(await import("effect-ocpp/promise")),
+  effect: async () => (await import("./peers/effect.ts")).peerOf(await import("effect-ocpp")),
+}
+
+const peer = await peers[process.argv[2] as LibraryName]()
 let csms: Csms | undefined
-let stations: Array<Station> = []
+let stations: ReadonlyArray<Station> = []
+let sockets: ReadonlyArray<Socket> = []
 
-const perSecond = async (count: number, work: () => Promise<unknown>): Promise<number> => {
-  const start = process.hrtime.bigint()
+const secondsOf = async (work: () => Promise<unknown>): Promise<number> => {
+  const start = performance.now()
   await work()
-  return count / (Number(process.hrtime.bigint() - start) / 1e9)
+  return (performance.now() - start) / 1000
 }
 
-const perform = async (task: Task): Promise<number> => {
-  switch (task.do) {
-    case "serve":
-      csms = await peer.serve(task.setup)
-      return csms.port
-    case "connect": {
-      const { count, from = 0, port, setup } = task
-      const made: Array<Station> = []
-      // So many handshakes at a time as a server's backlog takes without loss.
-      const rate = await perSecond(count, async () => {
-        let next = 0
-        const worker = async () => {
-          while (next < count) made.push(await peer.connect(port, `CP${from + next++}`, setup))
-        }
-        await Promise.all(Array.from({ length: Math.min(count, 64) }, worker))
-      })
-      stations = [...stations, ...made]
-      return rate
-    }
-    case "call": {
-      const { calls, inFlight } = task
-      const each = Math.ceil(calls / stations.length / inFlight)
-      return perSecond(each * stations.length * inFlight, () =>
-        Promise.all(
-          stations.flatMap((station) =>
-            Array.from({ length: inFlight }, async () => {
-              for (let i = 0; i < each; i++) await station.call()
-            }),
-          ),
-        ),
-      )
-    }
-    case "callStations": {
-      const { times } = task
-      return perSecond(times, () => csms?.callStations(times) ?? Promise.resolve())
-    }
-    case "memory": {
-      for (let i = 0; i < 4; i++) globalThis.gc?.()
-      return process.memoryUsage().heapUsed
-    }
-    case "disconnect":
-      for (const station of stations) station.close()
-      stations = []
-      return 0
+/** Does something so many times, so many at once. */
+const inParallel = async <A>(count: number, limit: number, work: (index: number) => Promise<A>) => {
+  const done: Array<A> = []
+  let next = 0
+  const worker = async () => {
+    while (next < count) done.push(await work(next++))
   }
+  const seconds = await secondsOf(() => Promise.all(Array.from({ length: Math.min(count, limit) }, worker)))
+  return { done, work: { count, seconds } }
 }
 
-process.on("message", (task: Task) => {
-  perform(task).then(
-    (value) => process.send?.({ value }),
-    (error) => process.send?.({ error: String(error) }),
-  )
-})
-process.send?.({ value: 0 })
+/** So many handshakes at a time as a server's backlog takes without loss. */
+const handshakes = 64
+
+/** Counts calls until their time has passed. */
+const forSo = (milliseconds: number) => {
+  const end = performance.now() + milliseconds
+  const calls = { count: 0, goOn: () => performance.now() < end && ++calls.count > 0 }
+  return calls
+}
+
+const percentiles = (latencies: ReadonlyArray<number>): Paced["latency"] => {
+  const sorted = Float64Array.from(latencies).sort()
+  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))]! * 1000
+  return [at(0.5), at(0.95), at(0.99)]
+}
+
+const commands = {
+  serve: async (setup: Setup) => {
+    csms = await peer.serve(setup)
+    return csms.port
+  },
+
+  connect: async ({ count, from = 0, port, setup }: { port: number; setup: Setup; count: number; from?: number }) => {
+    const connect = (index: number) => peer.connect(port, `CP${from + index}`, setup)
+    const { done, work } = await inParallel(count, handshakes, connect)
+    stations = [...stations, ...done]
+    return work
+  },
+
+  dial: async ({ count, from = 0, port, setup }: { port: number; setup: Setup; count: number; from?: number }) => {
+    const connect = (index: number) => dial(port, `CP${from + index}`, setup.protocol)
+    const { done, work } = await inParallel(count, handshakes, connect)
+    sockets = [...sockets, ...done]
+    return work
+  },
+
+  /** Every station calls, so many calls at a time. */
+  call: async ({ inFlight, milliseconds }: { inFlight: number; milliseconds: number }): Promise<Work> => {
+    const calls = forSo(milliseconds)
+    const worker = async (station: Station) => {
+      while (calls.goOn()) await station.call()
+    }
+    const workers = () => stations.flatMap((station) => Array.from({ length: inFlight }, () => worker(station)))
+    const seconds = await secondsOf(() => Promise.all(workers()))
+    return { count: calls.count, seconds }
+  },
+
+  /** Calls so many times, so many at a time, with every station in turn. */
+  callInTurn: async ({ count, workers }: { count: number; workers: number }): Promise<Work> => {
+    let left = count
+    const worker = async (first: number) => {
+      for (let index = first; left-- > 0; index = index + workers < stations.length ? index + workers : first) {
+        await stations[index]!.call()
+      }
+    }
+    const seconds = await secondsOf(() => Promise.all(Array.from({ length: workers }, (_, index) => worker(index))))
+    return { count, seconds }
+  },
+
+  /** Every station calls once a second, spread evenly over it, whether or not its last call has been answered. */
+  callPaced: async ({ milliseconds }: { milliseconds: number }): Promise<Paced> => {
+    const latencies: Array<number> = []
+    const call = async (station: Station) => {
+      const start = performance.now()
+      await station.call()
+      latencies.push(performance.now() - start)
+    }
+    const answers: Array<Promise<void>> = []
+    const seconds = await secondsOf(async () => {
+      const start = performance.now()
+      for (let now = 0; now < milliseconds; now = performance.now() - start) {
+        while (answers.length <= (now * stations.length) / 1000) {
+          answers.push(call(stations[answers.length % stations.length]!))
+        }
+        await sleep(1)
+      }
+      await Promise.all(answers)
+    })
+    return { count: answers.length, seconds, latency: percentiles(latencies) }
+  },
+
+  callStations: async ({ milliseconds }: { milliseconds: number }): Promise<Work> => {
+    const calls = forSo(milliseconds)
+    const seconds = await secondsOf(async () => csms?.callStations(calls.goOn))
+    return { count: calls.count, seconds }
+  },
+
+  /** The CPU time of this process so far, in µs. */
+  cpu: () => {
+    const { system, user } = process.cpuUsage()
+    return user + system
+  },
+
+  memory,
+
+  disconnect: () => {
+    for (const station of stations) station.close()
+    for (const socket of sockets) socket.destroy()
+    stations = []
+    sockets = []
+  },
+}
+
+export type ProcessCommands = typeof commands
+
+perform(commands)

@@ -1,8 +1,9 @@
 import * as Effect from "effect/Effect"
-import * as Client from "../../dist/Client.js"
-import * as Handlers from "../../dist/Handlers.js"
-import * as Server from "../../dist/Server.js"
-import { Ocpp16 } from "../../dist/schemas/ocpp16.js"
+import * as Client from "effect-ocpp/Client"
+import * as Handlers from "effect-ocpp/Handlers"
+import * as Server from "effect-ocpp/Server"
+import { Ocpp16 } from "effect-ocpp/schemas/ocpp16"
+import { done } from "./done.mjs"
 
 const handlers = [
   Handlers.make(Ocpp16, {
@@ -17,7 +18,7 @@ const program = Effect.gen(function* () {
   yield* server.listen({ host: "127.0.0.1" })
   const client = yield* Client.make({ ...options, endpoint: `ws://127.0.0.1:${server.port}`, identity: "CP001" })
   yield* client.call(Ocpp16.BootNotification, { chargePointVendor: "V", chargePointModel: "M" })
-  process.exit(0)
+  done()
 })
 
 await Effect.runPromise(Effect.scoped(program))

@@ -1,4 +1,4 @@
-import { RPCClient, RPCServer } from "../../dist/promise/index.js"
+import { RPCClient, RPCServer } from "effect-ocpp/promise"
 import { start } from "./start.mjs"
 
 await start({ RPCClient, RPCServer })

@@ -1,3 +1,5 @@
+import { done } from "./done.mjs"
+
 /** A server and a client, up to the first strictly validated answer. */
 export const start = async ({ RPCClient, RPCServer }) => {
   const options = { protocols: ["ocpp1.6"], strictMode: true }
@@ -14,5 +16,5 @@ export const start = async ({ RPCClient, RPCServer }) => {
   const client = new RPCClient({ ...options, endpoint, identity: "CP001" })
   await client.connect()
   await client.call("BootNotification", { chargePointVendor: "V", chargePointModel: "M" })
-  process.exit(0)
+  done()
 }

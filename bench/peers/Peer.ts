@@ -1,5 +1,9 @@
 /** What a library is asked to do by the benchmarks: be a CSMS in one process, and stations in another. */
 
+/** What takes turns: a hand-written loop, the original, and the two faces of this library. */
+export const libraries = ["raw", "ocpp-rpc", "promise", "effect"] as const
+export type LibraryName = (typeof libraries)[number]
+
 /** The workload's payloads and settings, the same for every library. */
 export interface Setup {
   readonly protocol: "ocpp1.6" | "ocpp2.0.1"
@@ -16,8 +20,8 @@ export interface Station {
 
 export interface Csms {
   readonly port: number
-  /** Calls every connected station this many times, each time waiting for the answer; resolves when all are done. */
-  readonly callStations: (times: number) => Promise<void>
+  /** Calls every connected station, one call after the other, as long as it is told to go on. */
+  readonly callStations: (goOn: () => boolean) => Promise<void>
 }
 
 export interface Peer {

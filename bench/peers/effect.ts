@@ -20,16 +20,14 @@ export const peerOf = ({ Client, Handlers, Ocpp16, Ocpp201, Server }: typeof Lib
       const { action, payload } = command[protocol]
       return {
         port: server.port as number,
-        callStations: (times) =>
+        callStations: (goOn) =>
           Effect.runPromise(
             Effect.flatMap(server.stations, (stations) =>
               Effect.forEach(
                 stations,
-                (station) => Effect.repeat(station.call(action, payload), { times: times - 1 }),
-                {
-                  concurrency: "unbounded",
-                  discard: true,
-                },
+                (station) =>
+                  Effect.whileLoop({ while: goOn, body: () => station.call(action, payload), step: () => {} }),
+                { concurrency: "unbounded", discard: true },
               ),
             ),
           ),

@@ -1,27 +1,13 @@
 /** The promise face, and whatever has the same documented API. */
 import type { AddressInfo } from "node:net"
+import type * as Face from "../../src/promise/index.ts"
 import { command, measurement, type Peer } from "./Peer.ts"
 
-interface Client {
-  handle: (method: string, handler: () => unknown) => void
-  call: (method: string, params: unknown) => Promise<unknown>
-  connect: () => Promise<unknown>
-  close: (options: object) => Promise<unknown>
-}
-
-interface Library {
-  RPCServer: new (
-    options: object,
-  ) => {
-    on: (event: "client", listener: (client: Client) => void) => unknown
-    listen: (port: number, host: string) => Promise<{ address: () => AddressInfo | string | null }>
-  }
-  RPCClient: new (options: object) => Client
-}
+type Library = Pick<typeof Face, "RPCClient" | "RPCServer">
 
 export const peerOf = ({ RPCClient, RPCServer }: Library): Peer => ({
   serve: async ({ protocol, strict }) => {
-    const clients: Array<Client> = []
+    const clients: Array<Face.RPCServerClient> = []
     const server = new RPCServer({ protocols: [protocol], strictMode: strict })
     server.on("client", (client) => {
       client.handle(measurement[protocol].action, () => measurement[protocol].response)
@@ -31,10 +17,10 @@ export const peerOf = ({ RPCClient, RPCServer }: Library): Peer => ({
     const { action, payload } = command[protocol]
     return {
       port: (httpServer.address() as AddressInfo).port,
-      callStations: async (times) => {
+      callStations: async (goOn) => {
         await Promise.all(
           clients.map(async (client) => {
-            for (let i = 0; i < times; i++) await client.call(action, payload)
+            while (goOn()) await client.call(action, payload)
           }),
         )
       },

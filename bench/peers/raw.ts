@@ -40,10 +40,10 @@ export const peer: Peer = {
     const { action, payload } = command[protocol]
     return {
       port: (server.address() as AddressInfo).port,
-      callStations: async (times) => {
+      callStations: async (goOn) => {
         await Promise.all(
           sockets.map(async ([socket, waiting]) => {
-            for (let i = 0; i < times; i++) await call(socket, waiting, action, payload)
+            while (goOn()) await call(socket, waiting, action, payload)
           }),
         )
       },

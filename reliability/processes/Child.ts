@@ -28,10 +28,11 @@ export class Child<C extends Commands> {
   #next = 0
   #mayEnd = false
 
-  constructor(name: string, script: URL) {
+  /** @param loader what lets Node run the script; none for JavaScript */
+  constructor(name: string, script: URL, args: ReadonlyArray<string> = [], loader = ["--import", "tsx"]) {
     this.name = name
-    const execArgv = ["--import", "tsx", "--expose-gc", "--no-warnings"]
-    this.#child = fork(script, [], { execArgv, stdio: ["ignore", "ignore", "pipe", "ipc"] })
+    const execArgv = [...loader, "--expose-gc", "--no-warnings"]
+    this.#child = fork(script, args, { execArgv, stdio: ["ignore", "ignore", "pipe", "ipc"] })
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => this.#fault(`wrote ${text.trim()}`))
     this.#child.on("message", (message: Answer | Fault) => {
       if ("fault" in message) this.#fault(message.fault)

@@ -1,0 +1,60 @@
+/** The two processes between which something is measured: a CSMS and its stations, made with one library. */
+import { rolldown } from "rolldown"
+import { Child } from "../reliability/processes/Child.ts"
+import type { Cpu, Measurement } from "./figures.ts"
+import type { LibraryName } from "./peers/Peer.ts"
+import type { ProcessCommands, Work } from "./process.ts"
+
+type Process = Child<ProcessCommands>
+
+const from = (path: string) => new URL(path, import.meta.url)
+
+/** Compiles what the processes run, so that neither time nor memory of a TypeScript loader is measured. */
+export const compile = async (): Promise<void> => {
+  const bundle = await rolldown({
+    input: from("./process.ts").pathname,
+    external: (id) => !id.startsWith(".") && !id.startsWith("/"),
+    platform: "node",
+  })
+  await bundle.write({ dir: from("../build/bench").pathname, format: "esm" })
+  await bundle.close()
+}
+
+export class Pair {
+  readonly csms: Process
+  readonly stations: Process
+
+  constructor(library: LibraryName) {
+    const start = (role: string): Process =>
+      new Child(`${role}, ${library}`, from("../build/bench/process.js"), [library], [])
+    this.csms = start("CSMS")
+    this.stations = start("stations")
+  }
+
+  async #cpu(): Promise<Cpu> {
+    const [server, client] = await Promise.all([this.csms.do("cpu", undefined), this.stations.do("cpu", undefined)])
+    return { server, client }
+  }
+
+  /** Work, with the CPU time that both processes spend on it. */
+  async during<W extends Work>(work: () => Promise<W>): Promise<{ readonly done: W; readonly measured: Measurement }> {
+    const before = await this.#cpu()
+    const done = await work()
+    const after = await this.#cpu()
+    const cpu = {
+      server: (after.server - before.server) / done.count,
+      client: (after.client - before.client) / done.count,
+    }
+    return { done, measured: { value: done.count / done.seconds, cpu } }
+  }
+
+  async measure(work: () => Promise<Work>): Promise<Measurement> {
+    return (await this.during(work)).measured
+  }
+
+  async end(): Promise<void> {
+    const both = [this.csms, this.stations]
+    for (const process of both) process.kill()
+    await Promise.all(both.map(({ exited }) => exited))
+  }
+}
