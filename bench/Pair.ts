@@ -1,5 +1,4 @@
 /** The two processes between which something is measured: a CSMS and its stations, made with one library. */
-import { rolldown } from "rolldown"
 import { Child } from "../reliability/processes/Child.ts"
 import type { Cpu, Measurement } from "./figures.ts"
 import type { LibraryName } from "./peers/Peer.ts"
@@ -7,26 +6,14 @@ import type { ProcessCommands, Work } from "./process.ts"
 
 type Process = Child<ProcessCommands>
 
-const from = (path: string) => new URL(path, import.meta.url)
-
-/** Compiles what the processes run, so that neither time nor memory of a TypeScript loader is measured. */
-export const compile = async (): Promise<void> => {
-  const bundle = await rolldown({
-    input: from("./process.ts").pathname,
-    external: (id) => !id.startsWith(".") && !id.startsWith("/"),
-    platform: "node",
-  })
-  await bundle.write({ dir: from("../build/bench").pathname, format: "esm" })
-  await bundle.close()
-}
+const script = new URL("../build/bench/process.js", import.meta.url)
 
 export class Pair {
   readonly csms: Process
   readonly stations: Process
 
   constructor(library: LibraryName) {
-    const start = (role: string): Process =>
-      new Child(`${role}, ${library}`, from("../build/bench/process.js"), [library], [])
+    const start = (role: string): Process => new Child(`${role}, ${library}`, script, [library], [])
     this.csms = start("CSMS")
     this.stations = start("stations")
   }

@@ -151,4 +151,6 @@ const commands = {
 
 export type ProcessCommands = typeof commands
 
+// Who drives it has ended, by a signal or a fault.
+process.on("disconnect", () => process.exit())
 perform(commands)

@@ -3,7 +3,8 @@
  *
  *     npm run bench -- --publish               runs, then publishes
  *     npx tsx bench/publish.ts                 publishes what the last run has written to bench/results.json
- *     npx tsx bench/publish.ts --into <dir>    shows what would be published; takes a quick run too
+ *     npx tsx bench/publish.ts --from <file> --into <directory>
+ *                                              shows what would be published; takes the results of a quick run too
  */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
@@ -31,10 +32,10 @@ export const publish = (results: Results, into = root): void => {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { into } = parseArgs({ options: { into: { type: "string" } } }).values
+  const { from, into } = parseArgs({ options: { from: { type: "string" }, into: { type: "string" } } }).values
   if (into !== undefined) {
     mkdirSync(into, { recursive: true })
     copyFileSync(join(root, "README.md"), join(into, "README.md"))
   }
-  publish(JSON.parse(readFileSync(new URL("./results.json", import.meta.url), "utf8")), into)
+  publish(JSON.parse(readFileSync(from ?? join(root, "bench/results.json"), "utf8")), into)
 }

@@ -86,30 +86,35 @@ export const setting = ({ date, machine, rounds, versions }: Omit<Results, "resu
   const used = Object.entries(versions).map(([name, version]) => `${name} ${version.replace(/^v/, "")}`)
   return (
     `${date.slice(0, 10)}, ${machine.cpu}, ${machine.cores} cores, ${machine.memory}, ${machine.platform}; ` +
-    `${used.join(", ")}. Medians of ${rounds} rounds.`
+    `${used.join(", ")}. Medians of ${rounds} round${rounds === 1 ? "" : "s"}.`
   )
 }
 
 const markdownRow = (cells: ReadonlyArray<string>): string => `| ${cells.join(" | ")} |`
 
+const markdownTitles = [
+  "unit",
+  "raw `ws`",
+  "`ocpp-rpc`",
+  "promises",
+  "÷ `ocpp-rpc`",
+  "÷ raw",
+  "Effect",
+  "÷ `ocpp-rpc`",
+  "÷ raw",
+]
+
+const markdownCells = (result: Result): ReadonlyArray<string> => {
+  const value = (library: LibraryName) => text(result.medians[library]?.value)
+  const quotient = (face: Face, to: LibraryName) => ratio(result, face, to)?.toFixed(2) ?? "–"
+  const compared = faces.flatMap((face) => [value(face), quotient(face, "ocpp-rpc"), quotient(face, "raw")])
+  return [result.name, result.unit, value("raw"), value("ocpp-rpc"), ...compared]
+}
+
 const markdownTable = (first: string, results: ReadonlyArray<Result>): string => {
-  const titles = [first, "unit", "raw `ws`", "`ocpp-rpc`", "promises", "÷ `ocpp-rpc`", "Effect", "÷ `ocpp-rpc`"]
-  const body = results.map((result) => {
-    const value = (library: LibraryName) => text(result.medians[library]?.value)
-    const quotient = (face: Face) => {
-      const value = ratio(result, face, "ocpp-rpc")
-      return value === undefined ? "–" : value.toFixed(2)
-    }
-    return [
-      result.name,
-      result.unit,
-      value("raw"),
-      value("ocpp-rpc"),
-      ...faces.flatMap((face) => [value(face), quotient(face)]),
-    ]
-  })
+  const titles = [first, ...markdownTitles]
   const rule = titles.map((_, index) => (index < 2 ? "---" : "--:"))
-  return [titles, rule, ...body].map(markdownRow).join("\n")
+  return [titles, rule, ...results.map(markdownCells)].map(markdownRow).join("\n")
 }
 
 /** The tables of the README. */

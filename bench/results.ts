@@ -76,7 +76,9 @@ export const resultsOf = (
   return results.map((result) => (result.figure === "growth" ? growthOf(results) : result))
 }
 
+/** How a library's figure relates to another's; nothing, where that would be a ratio of ratios. */
 export const ratio = (result: Result, library: LibraryName, to: LibraryName): number | undefined => {
+  if (result.unit === "ratio") return undefined
   const [a, b] = [result.medians[library], result.medians[to]]
   return a === undefined || b === undefined ? undefined : a.value / b.value
 }

@@ -5,12 +5,12 @@
  *     npm run bench                          the whole run; writes bench/results.json
  *     npm run bench -- --publish             and makes the README's tables and docs/bench.svg of it
  *     npm run bench -- --only "32 in"        the figures that are called so
- *     npm run bench -- --quick               shows that it runs; the figures mean nothing
+ *     npm run bench -- --quick               shows that it runs; the figures mean nothing, and go to build/bench/results.json
  */
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
+import { compile } from "./compile.ts"
 import { figures, type Measurements } from "./figures.ts"
-import { compile } from "./Pair.ts"
 import { type LibraryName, libraries } from "./peers/Peer.ts"
 import { publish } from "./publish.ts"
 import { header, line, rows, setting } from "./report.ts"
@@ -47,7 +47,7 @@ const measure = async ({ figures, measure, timesARound = 1 }: Workload): Promise
 const isWanted = (workload: Workload): boolean =>
   workload.figures.some((figure) => figures[figure].name.toLowerCase().includes(only.toLowerCase()))
 
-await compile()
+await compile(new URL("./process.ts", import.meta.url))
 const run = circumstances(quick, rounds)
 const results: Array<Result> = []
 console.log(setting(run))
@@ -61,6 +61,6 @@ try {
 } finally {
   await bench.end()
 }
-if (only === "")
-  writeFileSync(new URL("./results.json", import.meta.url), `${JSON.stringify({ ...run, results }, null, 2)}\n`)
+const file = new URL(quick ? "../build/bench/results.json" : "./results.json", import.meta.url)
+if (only === "") writeFileSync(file, `${JSON.stringify({ ...run, results }, null, 2)}\n`)
 if (values.publish) publish({ ...run, results })

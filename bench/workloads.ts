@@ -62,8 +62,8 @@ const calls = (figure: Figure, setup: Setup, stations: number): Workload => ({
       await connected(pair, setup, stations === 1 ? 1 : bench.count(stations))
       const callFor = (milliseconds: number) => () =>
         pair.stations.do("call", { inFlight: setup.concurrency, milliseconds: bench.milliseconds(milliseconds) })
-      await callFor(1_500)()
-      return { [figure]: await pair.measure(callFor(2_500)) }
+      await callFor(1_000)()
+      return { [figure]: await pair.measure(callFor(2_000)) }
     }),
 })
 
@@ -74,8 +74,8 @@ const fromCsms: Workload = {
       await connected(pair, strict, bench.count(100))
       const callFor = (milliseconds: number) => () =>
         pair.csms.do("callStations", { milliseconds: bench.milliseconds(milliseconds) })
-      await callFor(1_500)()
-      return { fromCsms: await pair.measure(callFor(2_500)) }
+      await callFor(1_000)()
+      return { fromCsms: await pair.measure(callFor(2_000)) }
     }),
 }
 
@@ -84,9 +84,9 @@ const handshakes = (figure: Figure, how: "dial" | "connect"): Workload => ({
   measure: (bench, library) =>
     bench.between(library, async (pair) => {
       const port = await pair.csms.do("serve", strict)
-      const warmUp = bench.count(1_500)
+      const warmUp = bench.count(1_000)
       await pair.stations.do(how, { port, setup: strict, count: warmUp })
-      const work = { port, setup: strict, count: bench.count(4_000), from: warmUp }
+      const work = { port, setup: strict, count: bench.count(3_000), from: warmUp }
       return { [figure]: await pair.measure(() => pair.stations.do(how, work)) }
     }),
 })
@@ -144,7 +144,7 @@ const fleet: Workload = {
       await callInTurn(20_000)()
       const fleet100 = await pair.measure(callInTurn(30_000))
       const fleet1000 = await growTo(1_000, 100)
-      const paced = await latencies(pair, bench.milliseconds(8_000))
+      const paced = await latencies(pair, bench.milliseconds(6_000))
       const fleet10000 = await growTo(10_000, 1_000)
       return { fleet100, fleet1000, fleet10000, ...paced }
     }),

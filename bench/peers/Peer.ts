@@ -29,12 +29,8 @@ export interface Peer {
   readonly connect: (port: number, identity: string, setup: Setup) => Promise<Station>
 }
 
-const sampled = (value: string, measurand: string, unit: string) => ({
-  value,
-  measurand,
-  unit,
-  context: "Sample.Periodic",
-})
+const sampled = <M extends string, U extends string>(value: string, measurand: M, unit: U) =>
+  ({ value, measurand, unit, context: "Sample.Periodic" }) as const
 
 /** What a station reports every minute: a 1.6 MeterValues of six samples, or a 2.0.1 TransactionEvent. */
 export const measurement = {

@@ -1,0 +1,68 @@
+/** Two ends of a connection in memory, made by one face: what is left of a call when no socket and no kernel take part in it. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import * as Connection from "../../src/Connection.ts"
+import { OpenConnection } from "../../src/connection/OpenConnection.ts"
+import { settings } from "../../src/connection/Settings.ts"
+import * as Handlers from "../../src/Handlers.ts"
+import { protocolNamed, toCoreWithDefaults, wallClock } from "../../src/promise/options.ts"
+import { RPCClient } from "../../src/promise/RPCClient.ts"
+import { Ocpp16 } from "../../src/schemas/ocpp16.ts"
+import { makePair, type Transport } from "../../src/Transport.ts"
+import { measurement } from "../peers/Peer.ts"
+
+/** Makes so many strict calls, one after the other. */
+export type Calls = (count: number) => Promise<unknown>
+
+const { action, payload, response } = measurement["ocpp1.6"]
+
+const effect = (): Effect.Effect<Calls> =>
+  Effect.gen(function* () {
+    const [near, far] = makePair(Ocpp16.name)
+    const options = { protocol: Ocpp16, strictMode: true }
+    const handlers = [Handlers.make(Ocpp16, { MeterValues: () => Effect.succeed(response) })]
+    yield* Connection.make(far, { ...options, side: "csms", handlers })
+    const station = yield* Connection.make(near, { ...options, side: "station" })
+    return (count: number) => {
+      let left = count
+      const call = () => station.call(Ocpp16.MeterValues, payload)
+      return Effect.runPromise(Effect.whileLoop({ while: () => left-- > 0, body: call, step: () => {} }))
+    }
+  }).pipe(Effect.provideService(Scope.Scope, Scope.makeUnsafe()))
+
+class MemoryConnection extends OpenConnection<"csms"> {
+  handlerContext(): Context.Context<never> {
+    return Context.empty()
+  }
+  protected onClosed(): void {}
+}
+
+class MemoryClient extends RPCClient<"ocpp1.6"> {
+  constructor(transport: Transport) {
+    const options = { identity: "CP001", protocols: ["ocpp1.6"], strictMode: true }
+    super(options)
+    const core = toCoreWithDefaults(options)
+    const dialect = protocolNamed("ocpp1.6")
+    const router = Handlers.route([this.handlers()], dialect)
+    const parts = { identity: options.identity, transport, dialect, router, options: core, settings: settings(core) }
+    const connection = new MemoryConnection({ ...parts, alarms: wallClock })
+    this.attach(connection)
+    connection.start()
+  }
+}
+
+const promise = (): Calls => {
+  const [near, far] = makePair("ocpp1.6")
+  new MemoryClient(far).handle(action, () => response)
+  const station = new MemoryClient(near)
+  return async (count) => {
+    for (let left = count; left > 0; left--) await station.call(action, payload)
+  }
+}
+
+/** What makes the ends, by face. */
+export const faces = {
+  promise: async () => promise(),
+  effect: () => Effect.runPromise(effect()),
+} as const
