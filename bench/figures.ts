@@ -27,6 +27,7 @@ export const figures = {
   fleet1000: rate("1,000 stations connected, 100 calling in turn"),
   fleet10000: rate("10,000 stations connected, 100 calling in turn"),
   growth: rate("calls/s with 10,000 stations ÷ with 100", "ratio"),
+  growthCpu: cost("CPU time of the CSMS a call, 10,000 stations ÷ 100", "ratio"),
   paced: rate("1,000 stations, a call a second each: answered"),
   p50: cost("1,000 stations, a call a second each: p50", "µs"),
   p95: cost("1,000 stations, a call a second each: p95", "µs"),

@@ -42,8 +42,6 @@ const medianOf = (samples: ReadonlyArray<Measurement>): Measurement => {
   return cpus.length === 0 ? { value } : { value, cpu: { server: side("server"), client: side("client") } }
 }
 
-const quotient = (a: Measurement, b: Measurement): Measurement => ({ value: a.value / b.value })
-
 /** The rounds of one figure; `rounds` holds what each library has measured. */
 const resultOf = (figure: Figure, rounds: ReadonlyMap<LibraryName, ReadonlyArray<Measurements>>): Result => {
   const measured = [...rounds].flatMap(([library, all]) => {
@@ -58,13 +56,22 @@ const resultOf = (figure: Figure, rounds: ReadonlyMap<LibraryName, ReadonlyArray
   }
 }
 
-const growthOf = (results: ReadonlyArray<Result>): Result => {
-  const of = (figure: Figure) => results.find((result) => result.figure === figure)?.medians
+/** What the largest fleet does to a figure, relative to the smallest: of medians, so it is computed at the end. */
+const growths: { readonly [F in Figure]?: (measured: Measurement) => number | undefined } = {
+  growth: ({ value }) => value,
+  growthCpu: ({ cpu }) => cpu?.server,
+}
+
+const growthOf = (figure: Figure, results: ReadonlyArray<Result>): Result => {
+  const of = (fleet: Figure, library: LibraryName): number | undefined => {
+    const measured = results.find((result) => result.figure === fleet)?.medians[library]
+    return measured && growths[figure]?.(measured)
+  }
   const medians = libraries.flatMap((library) => {
-    const [few, many] = [of("fleet100")?.[library], of("fleet10000")?.[library]]
-    return few === undefined || many === undefined ? [] : [[library, quotient(many, few)] as const]
+    const [few, many] = [of("fleet100", library), of("fleet10000", library)]
+    return few === undefined || many === undefined ? [] : [[library, { value: many / few }] as const]
   })
-  return { figure: "growth", ...figures.growth, medians: Object.fromEntries(medians), samples: {} }
+  return { figure, ...figures[figure], medians: Object.fromEntries(medians), samples: {} }
 }
 
 /** The results of one workload. */
@@ -73,7 +80,7 @@ export const resultsOf = (
   rounds: ReadonlyMap<LibraryName, ReadonlyArray<Measurements>>,
 ): ReadonlyArray<Result> => {
   const results = names.map((figure) => resultOf(figure, rounds))
-  return results.map((result) => (result.figure === "growth" ? growthOf(results) : result))
+  return results.map((result) => (result.figure in growths ? growthOf(result.figure, results) : result))
 }
 
 /** How a library's figure relates to another's; nothing, where that would be a ratio of ratios. */

@@ -5,6 +5,7 @@
  *     npm run bench                          the whole run; writes bench/results.json
  *     npm run bench -- --publish             and makes the README's tables and docs/bench.svg of it
  *     npm run bench -- --only "32 in"        the figures that are called so
+ *     npm run bench -- --rounds 1            sooner, and less certain
  *     npm run bench -- --quick               shows that it runs; the figures mean nothing, and go to build/bench/results.json
  */
 import { writeFileSync } from "node:fs"
@@ -22,12 +23,14 @@ const { values } = parseArgs({
     quick: { type: "boolean", default: false },
     publish: { type: "boolean", default: false },
     only: { type: "string", default: "" },
+    rounds: { type: "string", default: "5" },
   },
 })
 const { only, quick } = values
 if (values.publish && (quick || only !== "")) throw new Error("only a whole run can be published")
 
-const rounds = quick ? 1 : 5
+const rounds = quick ? 1 : Number(values.rounds)
+if (!(rounds >= 1)) throw new RangeError(`--rounds must be 1 or more; got ${values.rounds}`)
 const bench = new Bench(quick)
 
 /** Who goes first changes from round to round. */

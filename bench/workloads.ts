@@ -130,7 +130,7 @@ const coldStart: Workload = {
 
 /** One CSMS whose fleet grows; the same number of calls at each size, a hundred at a time, with every station in turn. */
 const fleet: Workload = {
-  figures: ["fleet100", "fleet1000", "fleet10000", "growth", "paced", "p50", "p95", "p99"],
+  figures: ["fleet100", "fleet1000", "fleet10000", "growth", "growthCpu", "paced", "p50", "p95", "p99"],
   measure: (bench, library) =>
     bench.between(library, async (pair) => {
       const workers = bench.count(100)
