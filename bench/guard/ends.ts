@@ -4,9 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Connection from "../../src/Connection.ts"
 import { OpenConnection } from "../../src/connection/OpenConnection.ts"
+import type { Side } from "../../src/connection/Peer.ts"
 import { settings } from "../../src/connection/Settings.ts"
 import * as Handlers from "../../src/Handlers.ts"
-import { protocolNamed, toCoreWithDefaults, wallClock } from "../../src/promise/options.ts"
+import { environment, protocolNamed, toCoreWithDefaults } from "../../src/promise/options.ts"
 import { RPCClient } from "../../src/promise/RPCClient.ts"
 import { Ocpp16 } from "../../src/schemas/ocpp16.ts"
 import { makePair, type Transport } from "../../src/Transport.ts"
@@ -31,7 +32,7 @@ const effect = (): Effect.Effect<Calls> =>
     }
   }).pipe(Effect.provideService(Scope.Scope, Scope.makeUnsafe()))
 
-class MemoryConnection extends OpenConnection<"csms"> {
+class MemoryConnection extends OpenConnection<Side> {
   handlerContext(): Context.Context<never> {
     return Context.empty()
   }
@@ -39,14 +40,14 @@ class MemoryConnection extends OpenConnection<"csms"> {
 }
 
 class MemoryClient extends RPCClient<"ocpp1.6"> {
-  constructor(transport: Transport) {
+  constructor(side: Side, transport: Transport) {
     const options = { identity: "CP001", protocols: ["ocpp1.6"], strictMode: true }
     super(options)
     const core = toCoreWithDefaults(options)
     const dialect = protocolNamed("ocpp1.6")
     const router = Handlers.route([this.handlers()], dialect)
-    const parts = { identity: options.identity, transport, dialect, router, options: core, settings: settings(core) }
-    const connection = new MemoryConnection({ ...parts, alarms: wallClock })
+    const own = { side, identity: options.identity, transport, dialect, router }
+    const connection = new MemoryConnection({ ...own, options: core, settings: settings(core), environment })
     this.attach(connection)
     connection.start()
   }
@@ -54,8 +55,8 @@ class MemoryClient extends RPCClient<"ocpp1.6"> {
 
 const promise = (): Calls => {
   const [near, far] = makePair("ocpp1.6")
-  new MemoryClient(far).handle(action, () => response)
-  const station = new MemoryClient(near)
+  new MemoryClient("csms", far).handle(action, () => response)
+  const station = new MemoryClient("station", near)
   return async (count) => {
     for (let left = count; left > 0; left--) await station.call(action, payload)
   }
