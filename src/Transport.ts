@@ -85,8 +85,6 @@ export const makePair = (protocol = ""): readonly [Transport, Transport] => {
 class MemoryTransport implements Transport {
   readonly protocol: string
   readonly bufferedAmount = 0
-  bytesReceived = 0
-  bytesSent = 0
   peer: MemoryTransport = this
   #listener: Listener | undefined
   #inbox: Array<(listener: Listener) => void> = []
@@ -106,14 +104,8 @@ class MemoryTransport implements Transport {
   }
 
   send(message: string | Uint8Array): void {
-    if (this.#state !== "open") return
-    const bytes = typeof message === "string" ? new TextEncoder().encode(message) : message
-    const text = new TextDecoder().decode(bytes)
-    this.bytesSent += bytes.length
-    this.peer.#deliver((listener) => {
-      this.peer.bytesReceived += bytes.length
-      listener.onMessage(text)
-    })
+    const text = typeof message === "string" ? message : new TextDecoder().decode(message)
+    if (this.#state === "open") this.peer.#deliver((listener) => listener.onMessage(text))
   }
 
   ping(): void {

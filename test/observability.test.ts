@@ -22,10 +22,47 @@ const CentralSystem = Handlers.make(Ocpp16, {
   MeterValues: () => Effect.never,
 })
 
+/** The same transport, which counts what it carries as a socket does. */
+const counting = (transport: Transport.Transport) => {
+  const counted = { bytesReceived: 0, bytesSent: 0 }
+  return new Proxy(transport, {
+    get: (target, key) => {
+      if (key === "bytesReceived" || key === "bytesSent") return counted[key]
+      if (key === "send") {
+        return (text: string) => {
+          counted.bytesSent += text.length
+          target.send(text)
+        }
+      }
+      if (key === "listen") {
+        return (listener: Transport.Listener) =>
+          target.listen({
+            ...listenerOf(listener),
+            onMessage: (text) => {
+              counted.bytesReceived += text.length
+              listener.onMessage(text)
+            },
+          })
+      }
+      const value: unknown = Reflect.get(target, key)
+      return typeof value === "function" ? value.bind(target) : value
+    },
+  })
+}
+
+const listenerOf = (listener: Transport.Listener): Transport.Listener => ({
+  onMessage: (text) => listener.onMessage(text),
+  onPing: () => listener.onPing(),
+  onPong: () => listener.onPong(),
+  onError: (error) => listener.onError(error),
+  onClose: (code, reason) => listener.onClose(code, reason),
+})
+
 /** A station and its CSMS, connected in memory. */
 const connected = (options: Connection.Options = {}) =>
   Effect.gen(function* () {
-    const [near, far] = Transport.makePair("ocpp1.6")
+    const [near, far] = Transport.makePair("ocpp1.6").map(counting)
+    if (near === undefined || far === undefined) throw new Error("a pair has two ends")
     const common = { ...options, protocol: Ocpp16, identity: "CP001" }
     const station = yield* Connection.make(near, { ...common, side: "station" })
     const csms = yield* Connection.make(far, { ...common, side: "csms", handlers: [CentralSystem] })

@@ -9,7 +9,7 @@
  * out, is why the permits are counted here instead of by a `Semaphore`: one queue, one exit, and no fiber to race.
  */
 import * as Cause from "effect/Cause"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Action from "../Action.ts"
 import { CallQueueFullError, DisconnectedError, TimeoutError } from "../ConnectionError.ts"
@@ -114,9 +114,18 @@ export class Outbound implements Alarm {
 
   /** Calls the peer. Interrupting the Effect takes the call back at whatever stage it is. */
   call(request: Request, subject: Tracing.Subject): Effect.Effect<unknown, CallFailure> {
-    return Tracing.calling(request.action, subject, (resume) => {
+    return Effect.withFiber((fiber) =>
+      Tracing.isTraced(fiber.context)
+        ? Tracing.calling(request.action, subject, (note) => this.#call(request, note))
+        : this.#call(request),
+    )
+  }
+
+  #call(request: Request, note?: (messageId: string) => void): Effect.Effect<unknown, CallFailure> {
+    return Effect.callback((resume) => {
       const call = this.callUnsafe(request, resume)
-      return { messageId: call.messageId, cancel: () => this.cancel(call) }
+      note?.(call.messageId)
+      return Effect.sync(() => this.cancel(call))
     })
   }
 

@@ -5,7 +5,6 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import type { Call, Send } from "../Frame.ts"
@@ -28,25 +27,16 @@ const attributesOf = ({ identity, protocol }: Subject, messageId?: string) => ({
 /**
  * A call of ours in a span of its own, whose parent is the caller's.
  *
- * @param start makes the call, and returns its message id and what takes it back
+ * @param call makes the call, and notes its message id once it has one
  */
 export const calling = <A, E>(
   action: string,
   subject: Subject,
-  start: (resume: (exit: Exit.Exit<A, E>) => void) => { readonly messageId: string; readonly cancel: () => void },
+  call: (note: (messageId: string) => void) => Effect.Effect<A, E>,
 ): Effect.Effect<A, E> =>
-  Effect.withFiber((fiber) => {
-    const call = (note: (messageId: string) => void): Effect.Effect<A, E> =>
-      Effect.callback((resume) => {
-        const { cancel, messageId } = start(resume)
-        note(messageId)
-        return Effect.sync(cancel)
-      })
-    if (!isTraced(fiber.context)) return call(() => {})
-    return Effect.useSpan(action, { kind: "client", attributes: attributesOf(subject) }, (span) =>
-      call((messageId) => span.attribute("ocpp.message_id", messageId)),
-    )
-  })
+  Effect.useSpan(action, { kind: "client", attributes: attributesOf(subject) }, (span) =>
+    call((messageId) => span.attribute("ocpp.message_id", messageId)),
+  )
 
 /** The handling of a call of the peer's in a span of its own. */
 export const handling = (
