@@ -2,7 +2,7 @@
  * The messages of the three versions as text.
  *
  * The promise face reads what it needs from here instead of loading Schemas, which take longer to load than everything else. In
- * the published package this module holds that text: `scripts/evaluate.ts` replaces it, when the package is built, by what it
+ * the published package this module holds that text: `scripts/bundle.mjs` replaces it, when the package is built, by what it
  * evaluates to.
  */
 import * as Protocol from "../Protocol.ts"
