@@ -96,9 +96,9 @@ export const layer = <R = never>(
  *
  * ```ts
  * const Station = Client.layerConfig({
- *   endpoint: Config.string("CSMS_URL"),
- *   identity: Config.string("IDENTITY"),
- *   password: Config.redacted("PASSWORD"),
+ *   endpoint: Config.String("CSMS_URL"),
+ *   identity: Config.String("IDENTITY"),
+ *   password: Config.Redacted("PASSWORD"),
  *   protocols: [Ocpp16],
  * })
  * ```

@@ -125,7 +125,7 @@ export const layer = <R = never>(
  * {@link layer}, where any option may be a `Config`.
  *
  * ```ts
- * const Csms = Server.layerConfig({ port: Config.port("PORT"), protocols: [Ocpp16], handlers: [CentralSystem] })
+ * const Csms = Server.layerConfig({ port: Config.Port("PORT"), protocols: [Ocpp16], handlers: [CentralSystem] })
  * ```
  */
 export const layerConfig = <R = never>(
