@@ -57,7 +57,7 @@ export interface RateLimit {
 
 /**
  * Answers `GenericError` to the calls of a station that makes too many. The count is kept by identity, in the store of the
- * `RateLimiter` that is provided: in memory, or in one that several servers share.
+ * `RateLimiter` that is provided: in memory, or in one that several servers share. A store that fails is a defect.
  */
 export const rateLimit =
   (options: RateLimit) =>
@@ -72,7 +72,9 @@ export const rateLimit =
           onExceeded: "fail",
           key: `ocpp/${identity}`,
         })
-        yield* Effect.mapError(consumed, () => new RPCGenericError("too many calls"))
+        yield* Effect.catch(consumed, (error) =>
+          error.reason._tag === "RateLimitExceeded" ? new RPCGenericError("too many calls") : Effect.die(error),
+        )
         return yield* handle
       }),
     )
