@@ -6,8 +6,10 @@
  * const guarded = pipe(CentralSystem, Middleware.requireBoot, Middleware.rateLimit({ limit: 100, window: "1 minute" }))
  * ```
  */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -15,7 +17,7 @@ import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as Scope from "effect/Scope"
 import * as Handlers from "./Handlers.ts"
-import { RPCGenericError, RPCSecurityError } from "./RPCError.ts"
+import { type RPCError, RPCGenericError, RPCSecurityError } from "./RPCError.ts"
 import { Station } from "./Server.ts"
 
 /**
@@ -79,19 +81,25 @@ export const rateLimit =
       }),
     )
 
-/** Logs each call when it has been handled, at level Debug: its action, identity, outcome and duration. */
+/** Logs each call when its handler has ended, at level Debug: its action, identity, outcome and duration. */
 export const log = <R>(handlers: Handlers.Handlers<"station", R>): Handlers.Handlers<"station", R | Station> =>
   Handlers.wrap(handlers, (handle, _, { action, messageId }) =>
     Effect.gen(function* () {
       const { identity } = yield* Station
-      const [duration, exit] = yield* Effect.timed(Effect.exit(handle))
-      const outcome = Exit.isSuccess(exit) ? "answered" : "refused"
-      yield* Effect.logDebug(outcome, exit._tag === "Failure" ? exit.cause : "").pipe(
-        Effect.annotateLogs({ identity, action, messageId, duration: String(duration) }),
-      )
-      return yield* exit
+      const startedAt = yield* Clock.currentTimeMillis
+      const logExit = Effect.fnUntraced(function* (exit: Exit.Exit<unknown, RPCError>) {
+        const duration = Duration.format(Duration.millis((yield* Clock.currentTimeMillis) - startedAt))
+        const line = exit._tag === "Success" ? ["answered"] : [outcomeOf(exit.cause), exit.cause]
+        yield* Effect.annotateLogs(Effect.logDebug(...line), { identity, action, messageId, duration })
+      })
+      return yield* Effect.onExit(handle, logExit)
     }),
   )
+
+const outcomeOf = (cause: Cause.Cause<RPCError>): "interrupted" | "failed" | "refused" => {
+  if (Cause.hasInterruptsOnly(cause)) return "interrupted"
+  return Cause.hasDies(cause) ? "failed" : "refused"
+}
 
 /**
  * Provides services that live as long as the station's connection: the Layer is built when the station first calls, once for each
