@@ -16,6 +16,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as Scope from "effect/Scope"
+import { State } from "./connection/Peer.ts"
 import * as Handlers from "./Handlers.ts"
 import { type RPCError, RPCGenericError, RPCSecurityError } from "./RPCError.ts"
 import { Station } from "./Server.ts"
@@ -114,6 +115,8 @@ export const perConnection =
     const buildFor = Effect.fnUntraced(function* (station: Station) {
       let build = builds.get(station)
       if (build === undefined) {
+        // The connection has told its end, and nobody waits for the answer.
+        if (station.state === State.CLOSED) return yield* Effect.interrupt
         const scope = Scope.makeUnsafe()
         station.subscribeToLife((event) => {
           if (event._tag === "Close") Effect.runFork(Scope.close(scope, Exit.void))
