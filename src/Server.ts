@@ -134,11 +134,16 @@ export const layerConfig = <R = never>(
   Layer.unwrap(Effect.map(resolve<Options<R> & ListenOptions>(options), layer))
 
 /**
- * Logs what happens to a server: at level Info who comes and goes, at Warning the upgrade requests that come to nothing. Every
- * line carries the identity and what else is known as annotations.
+ * Logs what happens to a server until it has closed: at level Info who comes and goes, at Warning the upgrade requests that come
+ * to nothing. Every line carries the identity and what else is known as annotations.
  */
 export const layerLogging: Layer.Layer<never, never, Server> = Layer.effectDiscard(
-  Effect.flatMap(Server, ({ events }) => Effect.forkScoped(Stream.runForEach(events, logEvent))),
+  Effect.contextWith((context: Context.Context<Server>) =>
+    // Never unsubscribed: this Layer's Scope closes before that of the server, whose closing is to be logged.
+    Effect.sync(() => {
+      Context.get(context, Server).subscribe((event) => void Effect.runForkWith(context)(logEvent(event)))
+    }),
+  ),
 )
 
 class StreamingStation extends AcceptedStation implements Station {
