@@ -79,26 +79,29 @@ type RequirementsOf<H> = {
 
 type SendersOf<P extends Protocol.Protocol, H> = Exclude<ActionNamed<P, keyof H>["sender"], "both">
 
-/** The names of the actions that all of some subprotocols have. */
-type CommonNames<P extends Protocol.Protocol> = keyof UnionToIntersection<
-  P extends Protocol.Protocol<string, infer Actions> ? { readonly [Name in Actions["name"]]: unknown } : never
-> &
+/** The names of the actions that all of some subprotocols have: a union has the keys that all of its members have. */
+type CommonNames<P extends Protocol.Protocol> = keyof (P extends Protocol.Protocol<string, infer Actions>
+  ? { readonly [Name in Actions["name"]]: unknown }
+  : never) &
   string
 
 type UnionToIntersection<U> = (U extends unknown ? (member: U) => void : never) extends (all: infer I) => void
   ? I
   : never
 
+/** What is each of some responses, without the fields that not all of them have. */
+type CommonResponse<A extends Action.Call> =
+  UnionToIntersection<A extends Action.Call ? { readonly is: Action.Response<A> } : never> extends {
+    readonly is: infer All
+  }
+    ? All & { readonly [Field in Exclude<keyof All, keyof Action.Response<A>>]?: never }
+    : never
+
 /** Answers an action of several subprotocols: with a response that is valid in each of them. */
 type CommonHandler<A extends Action.Any, R> = (
   request: Action.Request<A>,
   call: CallInfo,
-) => Effect.Effect<
-  | (A extends Action.Call ? UnionToIntersection<A extends Action.Call ? Action.Response<A> : never> : undefined)
-  | typeof noReply,
-  RPCError,
-  R
->
+) => Effect.Effect<[A] extends [Action.Call] ? CommonResponse<A> | typeof noReply : void, RPCError, R>
 
 type CommonHandlersOf<P extends Protocol.Protocol> = {
   readonly [Name in CommonNames<P>]?: CommonHandler<ActionNamed<P, Name>, unknown>
