@@ -17,7 +17,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^effect-ocpp$/, replacement: src("index.ts") },
-      { find: /^effect-ocpp\/testing$/, replacement: src("testing/index.ts") },
+      { find: /^effect-ocpp\/(promise|testing)$/, replacement: src("$1/index.ts") },
       { find: /^effect-ocpp\/(.*)$/, replacement: src("$1.ts") },
     ],
   },

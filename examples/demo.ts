@@ -1,11 +1,12 @@
 /**
- * A CSMS and a charging station talk to each other on ws://localhost:3000; then the CSMS goes on serving whoever
- * connects, until Ctrl-C. `--once` ends after the session; `--port` listens elsewhere.
+ * A whole session frame by frame: a CSMS and a station talk, then the CSMS serves whoever connects, until Ctrl-C.
+ * Run it: npm start; or npm run demo, which ends after the session; `-- --port 3001` listens elsewhere
  */
 import { parseArgs } from "node:util"
-import { Effect, Runtime } from "effect"
+import { Effect } from "effect"
 import { Ocpp16, Server } from "effect-ocpp"
 import * as Csms from "./csms.ts"
+import { runMain } from "./main.ts"
 import { printFrames } from "./printFrames.ts"
 import * as Station from "./station.ts"
 
@@ -30,20 +31,6 @@ const demo = Effect.gen(function* () {
   console.log("\nThe session is over. The CSMS serves whoever connects; Ctrl-C ends it.\n")
   yield* Effect.never
 }).pipe(Effect.provide(Csms.layer(Number(values.port))))
-
-/** Runs to the end, or to the first signal, which interrupts: then every Scope closes before the process exits. */
-const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
-  let received = false
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => {
-      if (received) process.exit(130)
-      received = true
-      console.log("\nClosing; once more to leave at once.")
-      fiber.interruptUnsafe()
-    })
-  }
-  fiber.addObserver((exit) => teardown(exit, (code) => process.exit(received ? 0 : code)))
-})
 
 runMain(
   Effect.catchTag(demo, "ListenError", ({ message }) =>

@@ -1,8 +1,11 @@
-/** A CSMS beside an Express app, on one port: HTTP routes for operators, WebSockets for charging stations. */
+/**
+ * A CSMS beside an Express app, on one port: HTTP routes for operators, WebSockets for charging stations.
+ * Run it: npx tsx examples/express.ts 3000
+ */
 import { once } from "node:events"
 import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
-import { RPCServer, type RPCServerClient } from "effect-ocpp"
+import { RPCServer, type RPCServerClient } from "effect-ocpp/promise"
 import express from "express"
 
 export const start = async (port: number) => {

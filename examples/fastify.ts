@@ -1,7 +1,10 @@
-/** A CSMS beside a Fastify app, on one port: HTTP routes for operators, WebSockets for charging stations. */
+/**
+ * A CSMS beside a Fastify app, on one port: HTTP routes for operators, WebSockets for charging stations.
+ * Run it: npx tsx examples/fastify.ts 3000
+ */
 import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
-import { RPCServer, type RPCServerClient } from "effect-ocpp"
+import { RPCServer, type RPCServerClient } from "effect-ocpp/promise"
 import fastify from "fastify"
 
 export const start = async (port: number) => {

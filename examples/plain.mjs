@@ -1,6 +1,9 @@
-/** A CSMS in plain JavaScript: whoever plugs in may charge. */
+/**
+ * A CSMS in plain JavaScript: whoever plugs in may charge.
+ * Run it: npm run build && node examples/plain.mjs 3000
+ */
 import { fileURLToPath } from "node:url"
-import { createRPCError, RPCServer } from "effect-ocpp"
+import { createRPCError, RPCServer } from "effect-ocpp/promise"
 
 export const start = async (port) => {
   const server = new RPCServer({ protocols: ["ocpp1.6"], strictMode: true })

@@ -1,5 +1,8 @@
-/** A charging station in plain JavaScript, for the CSMS of plain.mjs: it boots, and a car is plugged in. */
-const { RPCClient } = require("effect-ocpp")
+/**
+ * A charging station in plain JavaScript, for the CSMS of plain.mjs: it boots, and a car is plugged in.
+ * Run it: npm run build && node examples/plainStation.cjs 3000
+ */
+const { RPCClient } = require("effect-ocpp/promise")
 
 exports.start = async (port) => {
   const client = new RPCClient({

@@ -1,4 +1,7 @@
-/** Prints every frame that a server exchanges with its stations, a line each. */
+/**
+ * Prints every frame that a server exchanges with its stations, a line each.
+ * Used by demo.ts.
+ */
 import { styleText } from "node:util"
 import type { Connection, Server } from "effect-ocpp"
 

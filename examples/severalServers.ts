@@ -1,9 +1,12 @@
-/** One HTTP server: a CSMS for each version of OCPP by path, and a WebSocket endpoint of another kind beside them. */
+/**
+ * One HTTP server: a CSMS for each version of OCPP by path, and a WebSocket endpoint of another kind beside them.
+ * Run it: npx tsx examples/severalServers.ts 3000
+ */
 import { once } from "node:events"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
-import { RPCServer } from "effect-ocpp"
+import { RPCServer } from "effect-ocpp/promise"
 import { WebSocketServer } from "ws"
 
 export const start = async (port: number) => {

@@ -1,8 +1,10 @@
 /**
- * A simulated OCPP 1.6 charging station: it boots, charges a car for a customer, and answers a remote command.
+ * A station's day: it boots, charges a car for a customer, and answers what the CSMS asks. For csms.ts.
+ * Run it: npx tsx examples/station.ts ws://localhost:3000 CP001
  */
 import { DateTime, Effect } from "effect"
 import { Client, Handlers, Ocpp16 } from "effect-ocpp"
+import { main } from "./main.ts"
 
 const now = Effect.map(DateTime.now, DateTime.formatIso)
 
@@ -39,19 +41,9 @@ export const session = Effect.fn("session")(function* (station: Client.Client) {
   })
   yield* station.call(Ocpp16.StatusNotification, { connectorId, errorCode: "NoError", status: "Charging" })
   for (const wattHours of [500, 1_000]) {
-    yield* station.call(Ocpp16.MeterValues, {
-      connectorId,
-      transactionId,
-      meterValue: [
-        {
-          timestamp: yield* now,
-          sampledValue: [
-            { value: `${meterStart + wattHours}`, measurand: "Energy.Active.Import.Register", unit: "Wh" },
-            { value: "11.1", measurand: "Power.Active.Import", unit: "kW" },
-          ],
-        },
-      ],
-    })
+    const sampledValue = [{ value: `${meterStart + wattHours}`, unit: "Wh" }] as const
+    const meterValue = [{ timestamp: yield* now, sampledValue }]
+    yield* station.call(Ocpp16.MeterValues, { connectorId, transactionId, meterValue })
   }
   yield* station.call(Ocpp16.StopTransaction, {
     transactionId,
@@ -62,3 +54,7 @@ export const session = Effect.fn("session")(function* (station: Client.Client) {
   })
   yield* station.call(Ocpp16.StatusNotification, { connectorId, errorCode: "NoError", status: "Available" })
 })
+
+main(import.meta.url, (endpoint = "ws://localhost:3000", identity = "CP001") =>
+  Effect.scoped(Effect.flatMap(connect(endpoint, identity), session)),
+)
