@@ -15,6 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
+import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 import { State } from "./connection/Peer.ts"
 import * as Handlers from "./Handlers.ts"
@@ -122,7 +123,7 @@ export const perConnection =
           if (event._tag === "Close") Effect.runFork(Scope.close(scope, Exit.void))
         })
         // In a fiber of its own: other calls wait for it, so the end of the first must not end it.
-        build = yield* Effect.forkIn(Layer.buildWithScope(layer, scope), scope)
+        build = yield* Effect.forkIn(asConnection(Layer.buildWithScope(layer, scope)), scope)
         builds.set(station, build)
       }
       return yield* Fiber.join(build)
@@ -131,3 +132,9 @@ export const perConnection =
       Effect.flatMap(Effect.flatMap(Station, buildFor), (services) => Effect.provideContext(handle, services)),
     ) as Handlers.Handlers<"station", Exclude<R, A> | Exclude<RIn, Scope.Scope> | Station>
   }
+
+/** What outlives a call does not log in its name. */
+const asConnection = Effect.updateService(
+  References.CurrentLogAnnotations,
+  ({ action, messageId, ...others }) => others,
+)

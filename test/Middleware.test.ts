@@ -355,6 +355,28 @@ describe("perConnection", () => {
     }),
   )
 
+  it.effect("does not log in the name of the call that was the first", () => {
+    const lines: Array<Record<string, unknown>> = []
+    const logger = Logger.make(({ fiber, message }) => {
+      lines.push({ text: [message].flat()[0], ...fiber.getRef(References.CurrentLogAnnotations) })
+    })
+    const layer = Layer.effect(
+      Session,
+      Effect.acquireRelease(Effect.as(Effect.logInfo("begins"), { number: 1 }), () => Effect.logInfo("ends")),
+    )
+    return Effect.gen(function* () {
+      const { connect } = yield* serve(Echo, [Middleware.perConnection(layer)(showing)])
+      const station = yield* connect("CP001")
+      yield* ask(station)
+      yield* station.close()
+      yield* settled
+      expect(lines).toEqual([
+        { text: "begins", identity: "CP001", protocol: "echo1.0" },
+        { text: "ends", identity: "CP001", protocol: "echo1.0" },
+      ])
+    }).pipe(Effect.provide(Logger.layer([logger])))
+  })
+
   it.effect("builds afresh for each connection where the server is a Layer itself", () => {
     const { layer } = numbered()
     const handlers = [Middleware.perConnection(layer)(showing)]
