@@ -252,7 +252,7 @@ describe("layerLogging", () => {
       yield* server.close()
       yield* settled
       expect(lines).toEqual([
-        { level: "Info", text: "connected", identity: "CP001", protocol: "echo1.0", remoteAddress: "192.0.2.1" },
+        { level: "Info", text: "connected", identity: "CP001", protocol: "echo1.0" },
         { level: "Info", text: "disconnected", identity: "CP001", code: 1000, reason: "done" },
         { level: "Info", text: "closing" },
         { level: "Info", text: "closed" },
@@ -280,7 +280,7 @@ describe("layerLogging", () => {
     const { layer, lines } = recording()
     const Refusing = Layer.effect(Server.Server, Server.make({ auth: () => Server.reject(401, "who?") }))
     return Effect.gen(function* () {
-      yield* connectTo(yield* Server.Server, "CP001", Echo)
+      yield* Effect.flip(connectTo(yield* Server.Server, "CP001", Echo))
       yield* settled
       expect(lines).toEqual([{ level: "Warn", text: "refused", identity: "CP001", reason: "who?" }])
     }).pipe(Effect.provide(Server.layerLogging.pipe(Layer.provideMerge(Refusing), Layer.provideMerge(layer))))
