@@ -4,7 +4,7 @@
  */
 import { Context, DateTime, Effect, Layer, Ref } from "effect"
 import { Handlers, Ocpp16, Ocpp21, Ocpp201, Server } from "effect-ocpp"
-import { main } from "./main.ts"
+import { launch, main } from "./main.ts"
 
 /** The cards that may charge. Handlers ask for services such as this one; whoever runs the server provides them. */
 export class Cards extends Context.Service<Cards, (idTag: string) => boolean>()("examples/Cards") {
@@ -57,4 +57,4 @@ export const layer = (port: number) =>
     Layer.provide([Cards.layer, Transactions.layer]),
   )
 
-main(import.meta.url, (port = "3000") => Layer.launch(Server.layerLogging.pipe(Layer.provide(layer(Number(port))))))
+main(import.meta.url, (port = "3000") => launch(layer(Number(port))))

@@ -6,7 +6,9 @@ import { Console, type Duration, Effect, Schedule } from "effect"
 import { Client, Handlers, Ocpp16 } from "effect-ocpp"
 import { main } from "./main.ts"
 
-const ChargePoint = Handlers.make(Ocpp16, { Reset: () => Effect.succeed({ status: "Accepted" }) })
+const accepted = () => Effect.succeed({ status: "Accepted" as const })
+
+const ChargePoint = Handlers.make(Ocpp16, { Reset: accepted, SetChargingProfile: accepted })
 
 /** So many stations, each of which beats at an interval. They connect 50 at a time: a CSMS bounds its handshakes. */
 export const run = Effect.fn("fleet")(function* (endpoint: string, size: number, interval: Duration.Input) {

@@ -3,7 +3,8 @@
  * Used by the others, as they would use `NodeRuntime.runMain` of `@effect/platform-node`.
  */
 import { fileURLToPath } from "node:url"
-import { type Effect, Runtime } from "effect"
+import { Effect, Layer, Runtime } from "effect"
+import { Server } from "effect-ocpp"
 
 export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   let received = false
@@ -22,3 +23,11 @@ export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
 export const main = <A, E>(url: string, program: (...args: ReadonlyArray<string>) => Effect.Effect<A, E>): void => {
   if (process.argv[1] === fileURLToPath(url)) runMain(program(...process.argv.slice(2)))
 }
+
+/** Runs a CSMS for ever, and logs where it listens and who comes and goes. */
+export const launch = <E>(csms: Layer.Layer<Server.Server, E>): Effect.Effect<never, E> =>
+  Effect.gen(function* () {
+    const { port } = yield* Server.Server
+    yield* Effect.log(`Stations: ws://localhost:${port}/<identity>`)
+    return yield* Effect.never
+  }).pipe(Effect.provide(Layer.provideMerge(Server.layerLogging, csms)))

@@ -5,7 +5,7 @@
 import { Context, DateTime, Duration, Effect, Layer, pipe } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { Handlers, Middleware, Ocpp16, Server } from "effect-ocpp"
-import { main } from "./main.ts"
+import { launch, main } from "./main.ts"
 
 /** How much energy a station has told of since it connected. */
 class Meter extends Context.Service<Meter, { wattHours: number }>()("examples/Meter") {
@@ -53,4 +53,4 @@ export const layer = (port: number) =>
     Layer.provide(RateLimiter.layerStoreMemory),
   )
 
-main(import.meta.url, (port = "3000") => Layer.launch(layer(Number(port))))
+main(import.meta.url, (port = "3000") => launch(layer(Number(port))))

@@ -35,6 +35,7 @@ main(import.meta.url, (endpoint = "ws://localhost:3000", policy = "ocpp") =>
     if (!isPolicy(policy)) return yield* Console.error(`One of ${Object.keys(policies).join(", ")}, please`)
     const options = { endpoint, identity: "CP001", password: "secret", protocols: [Ocpp16] }
     const client = yield* Client.make({ ...options, reconnect: policies[policy] })
+    console.log(`connected with ${client.protocol}`)
     follow(client)
     yield* client.closed
   }).pipe(Effect.scoped),

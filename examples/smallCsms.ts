@@ -2,9 +2,9 @@
  * The smallest CSMS that is of use: it accepts the stations that know their password, and the cards that it knows.
  * Run it: npx tsx examples/smallCsms.ts 3000
  */
-import { DateTime, Effect, Layer } from "effect"
+import { DateTime, Effect } from "effect"
 import { Handlers, Ocpp16, Server } from "effect-ocpp"
-import { main } from "./main.ts"
+import { launch, main } from "./main.ts"
 
 const now = Effect.map(DateTime.now, DateTime.formatIso)
 
@@ -27,4 +27,4 @@ export const layer = (port: number) =>
     auth: ({ password }) => (password?.toString() === "secret" ? Effect.void : Server.reject(401)),
   })
 
-main(import.meta.url, (port = "3000") => Layer.launch(Server.layerLogging.pipe(Layer.provide(layer(Number(port))))))
+main(import.meta.url, (port = "3000") => launch(layer(Number(port))))

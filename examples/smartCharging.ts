@@ -4,7 +4,7 @@
  */
 import { Effect, Layer, Stream } from "effect"
 import { Ocpp16, Server } from "effect-ocpp"
-import { main } from "./main.ts"
+import { launch, main } from "./main.ts"
 import * as SmallCsms from "./smallCsms.ts"
 
 /** A profile that holds the whole station (connector 0) to a limit in ampere, which OCPP wants in tenths. */
@@ -33,5 +33,5 @@ export const layer = (ampere: number) =>
   }).pipe(Layer.effectDiscard)
 
 main(import.meta.url, (port = "3000", ampere = "63") =>
-  Layer.launch(layer(Number(ampere)).pipe(Layer.provide(SmallCsms.layer(Number(port))))),
+  launch(Layer.provideMerge(layer(Number(ampere)), SmallCsms.layer(Number(port)))),
 )

@@ -1,4 +1,6 @@
 /** The programs of examples/ that are written with Effect: what each of them promises its reader. */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { readdirSync, readFileSync } from "node:fs"
 import { type ClientRequest, createServer, type IncomingMessage } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -76,7 +78,7 @@ describe("the small CSMS and the small station", () => {
       expect(yield* station?.call(Ocpp16.Reset, { type: "Soft" }) ?? Effect.void).toEqual({ status: "Accepted" })
       yield* Fiber.interrupt(running)
       yield* stations(0)
-    }).pipe(Effect.provide([SmallCsms.layer(0), quiet])),
+    }).pipe(Effect.provide(Layer.provideMerge(SmallCsms.layer(0), quiet))),
   )
 
   it.live("let nobody in without the password", () =>
@@ -85,7 +87,7 @@ describe("the small CSMS and the small station", () => {
       expect(yield* Effect.flip(Client.make({ ...options, password: "guess" }))).toMatchObject({ code: 401 })
       const client = yield* Client.make({ ...options, password: "secret" })
       expect(yield* client.call(Ocpp16.Authorize, { idTag: "x" })).toEqual({ idTagInfo: { status: "Invalid" } })
-    }).pipe(Effect.provide([SmallCsms.layer(0), quiet])),
+    }).pipe(Effect.provide(Layer.provideMerge(SmallCsms.layer(0), quiet))),
   )
 })
 
@@ -117,7 +119,7 @@ describe("the subprotocol of one's own", () => {
       expect(yield* OwnProtocol.visit("EV-1000")).toBe("Open")
       expect(yield* OwnProtocol.visit("B-1000")).toBe("Full")
       expect(yield* Effect.flip(OwnProtocol.visit("no plate"))).toMatchObject({ _tag: "RPCError" })
-    }).pipe(Effect.provide([OwnProtocol.layer(0), quiet])),
+    }).pipe(Effect.provide(Layer.provideMerge(OwnProtocol.layer(0), quiet))),
   )
 })
 
@@ -289,7 +291,7 @@ describe("the fleet", () => {
       }
       yield* Fiber.interrupt(fleet)
       yield* stations(0)
-    }).pipe(Effect.provide([SmallCsms.layer(0), quiet])),
+    }).pipe(Effect.provide(Layer.provideMerge(SmallCsms.layer(0), quiet))),
   )
 })
 
@@ -309,4 +311,41 @@ describe("the configured CSMS and station", () => {
       expect(yield* Effect.flip(beat({ PORT: port }))).toBeInstanceOf(Config.ConfigError)
     }).pipe(Effect.provide(quiet)),
   )
+})
+
+describe("run directly, and interrupted, it ends with 0 and says so to its stations:", () => {
+  for (const file of ["smallCsms.ts", "smartCharging.ts", "observability.ts"]) {
+    it.live(
+      `examples/${file}`,
+      () =>
+        Effect.gen(function* () {
+          const program = yield* Effect.acquireRelease(
+            Effect.sync(() =>
+              spawn(process.execPath, ["--import", "tsx", `examples/${file}`, "0"], {
+                cwd: new URL("..", import.meta.url),
+                stdio: ["ignore", "pipe", "inherit"],
+              }),
+            ),
+            (child) => Effect.sync(() => child.kill("SIGKILL")),
+          )
+          const exited = once(program, "exit")
+          const listening = /ws:\/\/localhost:(\d+)/
+          const said = yield* Effect.promise(async () => {
+            let text = ""
+            for await (const chunk of program.stdout.iterator({ destroyOnReturn: false })) {
+              text += chunk
+              if (listening.test(text)) break
+            }
+            return text
+          })
+          program.stdout.resume()
+          const options = { endpoint: `ws://localhost:${listening.exec(said)?.[1]}`, password: "secret" }
+          const client = yield* Client.make({ ...options, identity: "CP1", protocols: [Ocpp16], reconnect: false })
+          program.kill("SIGINT")
+          expect(yield* client.closed).toMatchObject({ code: 1001 })
+          expect(yield* Effect.promise(() => exited)).toEqual([0, null])
+        }),
+      30_000,
+    )
+  }
 })
