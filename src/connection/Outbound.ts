@@ -144,7 +144,10 @@ export class Outbound implements Alarm {
 
   /** Takes a call back; nobody learns how it ends. */
   cancel(call: Pending): void {
-    if (this.#remove(call)) this.#meter(call, "interrupted")
+    if (!this.#delete(call)) return
+    this.#meter(call, "interrupted")
+    // What takes back many at once, such as one AbortSignal, must not have each send the next.
+    queueMicrotask(() => this.pump())
   }
 
   /** Every call ends here, or is taken back. */
@@ -225,9 +228,13 @@ export class Outbound implements Alarm {
   }
 
   #remove(call: Pending): boolean {
-    const existed = this.#pending?.delete(call.messageId) === true || this.#waiting?.delete(call) === true
+    const existed = this.#delete(call)
     if (existed) this.pump()
     return existed
+  }
+
+  #delete(call: Pending): boolean {
+    return this.#pending?.delete(call.messageId) === true || this.#waiting?.delete(call) === true
   }
 
   ring(now: number): number {

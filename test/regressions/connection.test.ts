@@ -91,6 +91,19 @@ describe("outbound", () => {
     }),
   )
 
+  it.effect("one AbortSignal that takes back many calls has none of those that waited sent", () =>
+    Effect.gen(function* () {
+      const { connection, peer } = yield* connect({})
+      const controller = new AbortController()
+      const { signal } = controller
+      for (let i = 0; i < 5; i++) Effect.runFork(connection.call("Echo", { text: `${i}` }), { signal })
+      controller.abort()
+      const next = yield* start(connection.call("Echo", { text: "next" }))
+      expect(peer.take().map(([, , , payload]) => payload.text)).toEqual(["0", "next"])
+      yield* Fiber.interrupt(next)
+    }),
+  )
+
   it.effect("a call that an observer makes when it hears of the closing never leaves", () =>
     Effect.gen(function* () {
       const { connection, peer } = yield* connect({})
