@@ -295,7 +295,11 @@ class SocketTransport implements Transport {
   send(message: string | Uint8Array): void {
     if (this.#socket.readyState !== Ws.WebSocket.OPEN) return
     this.#cork()
-    this.#socket.send(message)
+    try {
+      this.#socket.send(message)
+    } catch (error) {
+      this.#onUnwritable(error)
+    }
     if (this.#stream.writableLength > maxCorkedBytes) this.uncork()
   }
 
@@ -314,12 +318,28 @@ class SocketTransport implements Transport {
   }
 
   ping(): void {
-    if (this.#socket.readyState === Ws.WebSocket.OPEN) this.#socket.ping()
+    if (this.#socket.readyState !== Ws.WebSocket.OPEN) return
+    try {
+      this.#socket.ping()
+    } catch (error) {
+      this.#onUnwritable(error)
+    }
   }
 
   close(code: number, reason: string): void {
     this.#isEnding = true
-    this.#socket.close(isSendableCode(code) ? code : 1000, closeReason(reason))
+    try {
+      this.#socket.close(isSendableCode(code) ? code : 1000, closeReason(reason))
+    } catch (error) {
+      this.#onUnwritable(error)
+    }
+  }
+
+  /** Options of the user's, such as `generateMask`, can throw. A connection that cannot send is lost. */
+  #onUnwritable(cause: unknown): void {
+    const error = cause instanceof Error ? cause : new Error("a frame could not be written", { cause })
+    this.onEvent("error", error, undefined)
+    this.terminate()
   }
 
   terminate(): void {

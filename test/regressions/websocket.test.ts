@@ -1,4 +1,4 @@
-import { describe, it } from "@effect/vitest"
+import { describe, expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -7,6 +7,36 @@ import { http } from "../support/Servers.ts"
 import { collectUncaught } from "../support/uncaught.ts"
 
 describe("a transport", () => {
+  for (const act of ["send", "ping", "close"] as const) {
+    it.live(`ends when an option of the user's makes ${act} throw, and does not throw itself`, () =>
+      Effect.gen(function* () {
+        const acceptor = WebSocket.makeAcceptor()
+        const { url } = yield* http((request, socket, head) => {
+          acceptor.accept(request, socket, head, undefined)
+        })
+        const generateMask = () => {
+          throw new Error("no mask")
+        }
+        const options = { protocols: [], handshakeTimeout: 1000, webSocket: { generateMask } }
+        const transport = yield* WebSocket.dial(url, options)
+        const closed = yield* Deferred.make<string>()
+        const errors: Array<string> = []
+        transport.listen({
+          onMessage: () => {},
+          onPing: () => {},
+          onPong: () => {},
+          onError: ({ message }) => errors.push(message),
+          onClose: (code, reason) => void Deferred.doneUnsafe(closed, Exit.succeed(`${code} ${reason}`)),
+        })
+        if (act === "send") transport.send("text")
+        else if (act === "ping") transport.ping()
+        else transport.close(1000, "")
+        expect(yield* Deferred.await(closed)).toBe("1006 no mask")
+        expect(errors).toEqual(["no mask"])
+      }),
+    )
+  }
+
   it.live("onClose comes whatever happens, also after a listener has thrown", () =>
     Effect.gen(function* () {
       yield* collectUncaught(1)
