@@ -152,7 +152,14 @@ const classes = {
 } satisfies Record<Code, new (message?: string, details?: Readonly<Record<string, unknown>>) => RPCError>
 
 /** Says whether a value is an {@link RPCError}. */
-export const isRPCError = (value: unknown): value is RPCError => value instanceof RPCError
+export const isRPCError = (value: unknown): value is RPCError => {
+  try {
+    return value instanceof RPCError
+  } catch {
+    // A Proxy may throw whatever it is asked.
+    return false
+  }
+}
 
 /**
  * The error of a code, in either spelling.

@@ -67,7 +67,7 @@ export class InboundCall {
   }
 
   #fail(reason: unknown): void {
-    this.#settle(reason instanceof Error ? reason : new RPCGenericError(textOf(reason)))
+    this.#settle(isError(reason) ? reason : new RPCGenericError(textOf(reason)))
   }
 
   #settle(answer: unknown): void {
@@ -78,7 +78,7 @@ export class InboundCall {
 
   #toExit(answer: unknown): Answer {
     try {
-      return answer instanceof Error ? Exit.fail(this.#toRPCError(answer)) : Exit.succeed(answer)
+      return isError(answer) ? Exit.fail(this.#toRPCError(answer)) : Exit.succeed(answer)
     } catch {
       // An error whose own fields throw.
       return Exit.fail(new RPCGenericError("the handler failed"))
@@ -93,6 +93,15 @@ export class InboundCall {
 
 const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
+
+/** A Proxy may throw when it is asked; then it is none. */
+const isError = (value: unknown): value is Error => {
+  try {
+    return value instanceof Error
+  } catch {
+    return false
+  }
+}
 
 /** What a value says of itself; nothing, when that throws. */
 export const textOf = (value: unknown): string => {

@@ -42,6 +42,7 @@ import {
   toCoreWithDefaults,
 } from "./options.ts"
 import { standard } from "./standard.ts"
+import { whenAborted } from "./whenAborted.ts"
 
 /** Returned by a handler, or passed to `reply`, to send no answer. */
 export const NOREPLY: typeof Handlers.noReply = Handlers.noReply
@@ -337,12 +338,13 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
         peer.outbound.cancel(pending)
         reject(abortReason(signal as AbortSignal))
       }
+      let forget = () => {}
       const pending = peer.outbound.callUnsafe(request, (exit) => {
-        signal?.removeEventListener("abort", onAbort)
+        forget()
         if (exit._tag === "Success") resolve(exit.value as Result<P, M>)
         else reject(Cause.squash(exit.cause))
       })
-      if (peer.outbound.has(pending)) signal?.addEventListener("abort", onAbort, { once: true })
+      if (signal !== undefined && peer.outbound.has(pending)) forget = whenAborted(signal, onAbort)
     })
   }
 

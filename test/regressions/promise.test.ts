@@ -78,6 +78,35 @@ describe("promise face", () => {
     await expect(client.call("X", {})).rejects.toMatchObject({ rpcErrorCode: "GenericError" })
   })
 
+  for (const throws of ["now", "later"]) {
+    it(`a handler that throws ${throws} what throws when it is asked anything is answered GenericError`, async () => {
+      const ask = () => {
+        throw new Error("a trap")
+      }
+      const reason = new Proxy({}, { get: ask, has: ask, getPrototypeOf: ask })
+      const { client } = await pair((station) => {
+        station.handle("X", () => {
+          if (throws === "later") return Promise.reject(reason)
+          throw reason
+        })
+      })
+      await client.connect()
+      await expect(client.call("X", {})).rejects.toMatchObject({ rpcErrorCode: "GenericError" })
+    })
+  }
+
+  it("one signal for many calls has one listener, and takes back all of them", async () => {
+    const { client } = await pair((station) => station.handle("X", () => new Promise(() => {})))
+    await client.connect()
+    const controller = new AbortController()
+    const { signal } = controller
+    const calls = Array.from({ length: 20 }, () => client.call("X", {}, { signal }))
+    expect(getEventListeners(signal, "abort")).toHaveLength(1)
+    controller.abort()
+    expect((await Promise.allSettled(calls)).map(({ status }) => status)).toEqual(Array(20).fill("rejected"))
+    expect(getEventListeners(signal, "abort")).toHaveLength(0)
+  })
+
   it("no abort listener stays on a signal", async () => {
     const { client } = await pair((station) => station.handle("X", () => ({})))
     await client.connect()
