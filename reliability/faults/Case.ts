@@ -1,7 +1,20 @@
 /** One case: a fault that is provoked, and the promise about it. */
 import { readFileSync, writeFileSync } from "node:fs"
 import { Process } from "./Process.ts"
-import type { CallSetup, Counters, Lap, Memory, Options, Outcome, Seen, ServerSetup, StationSetup } from "./Program.ts"
+import type {
+  Abortion,
+  CallSetup,
+  Counters,
+  FleetSetup,
+  Lap,
+  Memory,
+  Options,
+  Outcome,
+  Seen,
+  ServerSetup,
+  StationSetup,
+  Tally,
+} from "./Program.ts"
 import { type RawOptions, RawStation } from "./raw.ts"
 
 export interface Case {
@@ -82,7 +95,7 @@ export class Subject {
     return until(`an event ${pattern}`, ask, patience)
   }
 
-  counts(): Promise<Readonly<Record<string, number>>> {
+  counts(): Promise<Tally> {
     return this.process.ask("eventCounts", { on: this.id })
   }
 
@@ -100,6 +113,22 @@ export class Subject {
 
   call(setup: Omit<CallSetup, "on">): Promise<ReadonlyArray<Outcome>> {
     return this.process.ask("call", { on: this.id, ...setup })
+  }
+
+  callAborted(setup: Omit<CallSetup, "on"> & { readonly abortion: Abortion }) {
+    return this.process.ask("callAborted", { on: this.id, ...setup })
+  }
+
+  callEach(setup: Omit<CallSetup, "on"> & { readonly pause?: number }): Promise<Tally> {
+    return this.process.ask("callEach", { on: this.id, ...setup })
+  }
+
+  connectedAt(): Promise<ReadonlyArray<number>> {
+    return this.process.ask("connectedAt", { on: this.id })
+  }
+
+  repeated(): Promise<number> {
+    return this.process.ask("repeated", { on: this.id })
   }
 
   close(options: Options = {}): Promise<Outcome> {
@@ -129,6 +158,16 @@ export class StationSubject extends Subject {
   constructor(process: Process, id: number, outcome: Outcome) {
     super(process, id)
     this.outcome = outcome
+  }
+}
+
+export class FleetSubject extends Subject {
+  /** How the stations have connected. */
+  readonly tags: Tally
+
+  constructor(process: Process, id: number, tags: Tally) {
+    super(process, id)
+    this.tags = tags
   }
 }
 
@@ -225,6 +264,34 @@ export class Context {
     const station = new StationSubject(process, id, outcome)
     this.#subjects.push(station)
     return station
+  }
+
+  /** Many stations in a process of their own, which is a tool of the case. */
+  async fleet(setup: FleetSetup & { readonly process?: Process }): Promise<FleetSubject> {
+    const { process = await this.spawn(), ...rest } = setup
+    const { id, tags } = await process.ask("fleet", rest)
+    const fleet = new FleetSubject(process, id, tags)
+    this.#subjects.push(fleet)
+    return fleet
+  }
+
+  /** The case has held up the victim on purpose: that the bystanders were answered late is no fault. */
+  async excuseSlowness(): Promise<void> {
+    for (const watch of this.#watches) {
+      const answers = async () => {
+        const { answered, faults } = await this.#watcher.ask("lap", { watch })
+        const others = faults.filter((fault) => !fault.startsWith("a Heartbeat was answered after"))
+        check(others.length === 0, others.join("; "))
+        return answered
+      }
+      await answers()
+      // The first of them may still be the one that was held up.
+      let answered = 0
+      await until("the bystander is answered again", async () => {
+        answered += await answers()
+        return answered >= 2
+      })
+    }
   }
 
   /** A bystander in a process that has none. */
@@ -340,7 +407,8 @@ const hasControls = (text: string): boolean => /[\u0000-\u0008\u000b-\u001f\u007
 
 /** A baseline, raised by what a further server has brought. */
 const risen = (baseline: Counters, before: Counters, after: Counters): Counters => {
-  const rise = (name: "stations" | "handlers" | "calls" | "fibers") => baseline[name] + after[name] - before[name]
+  const rise = (name: "stations" | "handlers" | "auths" | "calls" | "fibers") =>
+    baseline[name] + after[name] - before[name]
   const resources = Object.fromEntries(
     Object.entries(after.resources).map(([kind, count]) => [
       kind,
@@ -350,6 +418,7 @@ const risen = (baseline: Counters, before: Counters, after: Counters): Counters 
   return {
     stations: rise("stations"),
     handlers: rise("handlers"),
+    auths: rise("auths"),
     calls: rise("calls"),
     fibers: rise("fibers"),
     untyped: [],
@@ -358,7 +427,7 @@ const risen = (baseline: Counters, before: Counters, after: Counters): Counters 
 }
 
 const excessOf = (baseline: Counters, now: Counters): ReadonlyArray<string> => {
-  const rows = (["stations", "handlers", "calls", "fibers"] as const).map(
+  const rows = (["stations", "handlers", "auths", "calls", "fibers"] as const).map(
     (name) => [name, baseline[name], now[name]] as const,
   )
   const kinds = Object.keys(now.resources).filter((kind) => kind !== "Immediate" && kind !== "WriteWrap")

@@ -14,6 +14,8 @@ export interface ServerSetup {
   readonly auth?: string
   /** Whatever else the face takes. */
   readonly options?: Options
+  /** Where to listen. Default: any free port. */
+  readonly port?: number
   readonly tls?: SecureContextOptions & { readonly requestCert?: boolean; readonly rejectUnauthorized?: boolean }
   /** Whether events are written down: what nobody observes costs less. Default `true`. */
   readonly observed?: boolean
@@ -28,8 +30,18 @@ export interface StationSetup {
   readonly handlers?: Readonly<Record<string, string>>
   /** Whatever else the face takes; `reconnect: { minimum, range }` in milliseconds on the Effect face. */
   readonly options?: Options
+  /** So many of the first frames cannot be sent: what makes their masks throws. */
+  readonly jams?: number
   readonly observed?: boolean
 }
+
+/** Many stations, whose identities are numbered. */
+export interface FleetSetup extends StationSetup {
+  readonly count: number
+}
+
+/** When the one signal of many calls aborts: before the calls, when they are made, or after they have ended. */
+export type Abortion = "before" | "meanwhile" | "never"
 
 export interface CallSetup {
   /** The server or station that calls. */
@@ -43,6 +55,8 @@ export interface CallSetup {
   /** Milliseconds. */
   readonly timeout?: number
   readonly noReply?: boolean
+  /** Whether each call's payload is numbered, from 0, as `n`. Default `false`. */
+  readonly numbered?: boolean
   /** Milliseconds after which the caller takes the calls back. */
   readonly abortAfter?: number
 }
@@ -72,6 +86,8 @@ export interface Counters {
   readonly stations: number
   /** Handlers that run. */
   readonly handlers: number
+  /** Decisions of `auth` that are awaited. */
+  readonly auths: number
   /** Calls, connects and closes whose callers wait. */
   readonly calls: number
   /** Callers that got an error of no class of the library. */
@@ -89,15 +105,30 @@ export interface Memory {
   readonly rss: number
 }
 
+/** How often what has happened. */
+export type Tally = Readonly<Record<string, number>>
+
 /** The commands of a victim: what they take, and what they answer. */
 export interface VictimCommands {
   readonly serve: (setup: ServerSetup) => { readonly id: number; readonly port: number }
   readonly dial: (setup: StationSetup) => { readonly id: number; readonly outcome: Outcome }
+  /** Stations that answer as one subject; how each has connected is counted by tag. */
+  readonly fleet: (setup: FleetSetup) => { readonly id: number; readonly tags: Tally }
   /** Answers when every call has settled. */
   readonly call: (setup: CallSetup) => ReadonlyArray<Outcome>
+  /** Has every station of a fleet call so often, one call after the other; counts how they ended, by tag. */
+  readonly callEach: (setup: CallSetup & { readonly pause?: number }) => Tally
+  /** Has one AbortSignal for all the calls. */
+  readonly callAborted: (setup: CallSetup & { readonly abortion: Abortion }) => {
+    readonly tags: Tally
+    /** Of the signal, in the end. */
+    readonly listeners: number
+    /** Milliseconds from the abortion to the last call's end. */
+    readonly took: number
+  }
   /** Runs something in vain, so many times one after the other: dials that fail. */
   readonly dialOften: (setup: StationSetup & { readonly times: number; readonly together: number }) => {
-    readonly tags: Readonly<Record<string, number>>
+    readonly tags: Tally
   }
   readonly close: (what: { readonly on: number; readonly options?: Options }) => Outcome
   /** Closes the Scope (Effect face), or as `close` with 1001 (promise face). */
@@ -112,7 +143,11 @@ export interface VictimCommands {
   }) => string | undefined
   readonly events: (what: { readonly on: number; readonly identity?: string }) => ReadonlyArray<Seen>
   /** How often each kind of event has come. */
-  readonly eventCounts: (what: { readonly on: number }) => Readonly<Record<string, number>>
+  readonly eventCounts: (what: { readonly on: number }) => Tally
+  /** When stations have connected, by the wall clock. */
+  readonly connectedAt: (what: { readonly on: number }) => ReadonlyArray<number>
+  /** How many numbered calls came to a handler twice. */
+  readonly repeated: (what: { readonly on: number }) => number
   /** The calls that reached a handler. */
   readonly handled: (what: { readonly on: number }) => ReadonlyArray<{
     readonly action: string
@@ -125,6 +160,12 @@ export interface VictimCommands {
   readonly release: (what: null) => void
   readonly counters: (what: null) => Counters
   readonly memory: (what: null) => Memory
+  /** Sets the wall clock forward by so many milliseconds, for good; back when negative. */
+  readonly jump: (what: { readonly by: number }) => void
+  /** Lets go of the parent, and ends when nothing else is left. */
+  readonly leave: (what: null) => void
+  /** Runs so many clients through losses and attempts on a simulated clock; answers what was not as the specification has it. */
+  readonly simulateBackoff: (what: { readonly sequences: number }) => ReadonlyArray<string>
   /** Whether `Object.prototype` is as it was. */
   readonly isClean: (what: null) => boolean
 }

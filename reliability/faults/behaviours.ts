@@ -1,5 +1,6 @@
 /** What the handlers and the auth of a victim do, by name; the same for both faces. */
 import { Buffer } from "node:buffer"
+import { performance } from "node:perf_hooks"
 import type { Handshake } from "../../src/Handshake.ts"
 import type { Code, createRPCError, LegacyCode } from "../../src/RPCError.ts"
 import type * as Security from "../../src/Security.ts"
@@ -44,6 +45,45 @@ const heartbeat = () => ({ currentTime: new Date().toISOString() })
 
 const booted = new Set<string>()
 
+/** What the error of `throws` says that is nobody's business. */
+export const secret = "s3cr3t"
+
+const unreadable = (): never => {
+  throw new Error("a trap")
+}
+
+const raise = (error: unknown): never => {
+  throw error
+}
+
+const cyclic = (): unknown => {
+  const self: Record<string, unknown> = {}
+  self.self = self
+  return self
+}
+
+const thrown = {
+  null: () => null,
+  undefined: () => undefined,
+  string: () => "a string",
+  symbol: () => Symbol("a symbol"),
+  proxy: () => new Proxy({}, { get: unreadable, has: unreadable, ownKeys: unreadable, getPrototypeOf: unreadable }),
+  getter: () => Object.defineProperty(new Error(), "message", { get: unreadable }),
+  cyclic: () => Object.assign(new Error("cyclic"), { cyclic: cyclic() }),
+  secretive: () => Object.assign(new Error("of an error"), { password: secret, cause: new Error(secret) }),
+}
+
+const returned = {
+  cyclic,
+  bigint: () => ({ n: 1n }),
+  undefined: () => undefined,
+  null: () => null,
+  huge: () => ({ text: "x".repeat(10_000_000) }),
+  toJSON: () => ({ toJSON: unreadable }),
+  getter: () => Object.defineProperty({}, "a", { get: unreadable, enumerable: true }),
+  proxy: () => new Proxy({}, { get: unreadable, has: unreadable, ownKeys: unreadable, getPrototypeOf: unreadable }),
+}
+
 export const behaviours = {
   heartbeat,
   boot: (_, { identity }) => {
@@ -66,6 +106,29 @@ export const behaviours = {
   fail: () => {
     throw new Error("the handler has a fault")
   },
+  /** Throws, or returns, what no handler should. */
+  throws: (payload) => {
+    const { what, when } = payload as { readonly what: keyof typeof thrown; readonly when?: string }
+    if (when === "later") return Promise.resolve().then(() => raise(thrown[what]()))
+    throw thrown[what]()
+  },
+  returns: (payload) => returned[(payload as { readonly what: keyof typeof returned }).what](),
+  /** Asks its caller something before it answers. */
+  callsBack: async (payload, { call }) => {
+    await call("ClearCache", {})
+    return payload
+  },
+  /** Answers when the gate opens, whoever may be gone by then. */
+  late: async (payload) => {
+    await gate
+    return payload
+  },
+  /** Computes for so long that nothing else happens meanwhile. */
+  block: (payload) => {
+    const end = performance.now() + (payload as { readonly millis: number }).millis
+    while (performance.now() < end);
+    return {}
+  },
   never: (_, { signal }) => until(new Promise(() => {}), signal),
   gated: async (payload, { signal }) => {
     await until(gate, signal)
@@ -73,7 +136,12 @@ export const behaviours = {
   },
 } satisfies Record<string, Behaviour>
 
-export type Verdict = { readonly accept: unknown } | { readonly reject: number; readonly message?: string }
+/** With both, it accepts and then rejects. */
+export interface Verdict {
+  readonly accept?: unknown
+  readonly reject?: number
+  readonly message?: string
+}
 
 /** Decides about a station, with what the library offers for it; whoever throws does not. */
 export type Auth = (
@@ -102,6 +170,12 @@ export const auths = {
   throws: () => {
     throw new Error("auth has thrown")
   },
+  /** Takes its time over a wrong password. */
+  slowSecret: async (handshake, { security, signal }) => {
+    await until(gate, signal)
+    return security.passwordMatches(handshake, "secret") ? { accept: {} } : { reject: 401 }
+  },
+  both: () => ({ accept: {}, reject: 403 }),
   rejects: async () => {
     throw new Error("auth has rejected")
   },

@@ -1,11 +1,24 @@
 /** The process that is attacked: servers and stations of either face, as the library is built. */
+import { getEventListeners, setMaxListeners } from "node:events"
+import { performance } from "node:perf_hooks"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import { release } from "./behaviours.ts"
-import { type Argument, type Face, type Options, run, type StationSetup, type VictimCommands } from "./Program.ts"
+import {
+  type Argument,
+  type CallSetup,
+  type Face,
+  type Options,
+  run,
+  type StationSetup,
+  type VictimCommands,
+} from "./Program.ts"
+import { simulate } from "./victim/backoff.ts"
 import { EffectServer, EffectStation } from "./victim/effectFace.ts"
+import { Fleet } from "./victim/Fleet.ts"
 import { PromiseServer, PromiseStation } from "./victim/promiseFace.ts"
-import { everyProtocol, library, messageOf, type Subject, settle, totals } from "./victim/Subject.ts"
+import { everyProtocol, library, messageOf, payloadOf, type Subject, settle, tally, totals } from "./victim/Subject.ts"
+import { jump } from "./victim/wallClock.ts"
 
 const subjects = new Map<number, Subject>()
 let made = 0
@@ -31,6 +44,37 @@ const dial = async (setup: StationSetup) => {
   const station = stationOf(setup)
   const outcome = await settle(station.start(setup), setup.face === "promise" ? isSocketError : undefined)
   return { station, outcome }
+}
+
+const stationsOf = ({ on }: { readonly on: number }): Fleet => {
+  const fleet = subjectOf({ on })
+  if (fleet instanceof Fleet) return fleet
+  throw new Error(`${on} is no fleet`)
+}
+
+/** Who takes a call back knows why it has failed. */
+const isTakenBack = ({ abortAfter }: CallSetup) => abortAfter !== undefined
+
+const callAborted = async (setup: Argument<VictimCommands, "callAborted">) => {
+  const { abortion, times = 1 } = setup
+  const subject = subjectOf(setup)
+  const controller = new AbortController()
+  // Effect adds a listener of its own for each fiber.
+  if (subject.face === "effect") setMaxListeners(0, controller.signal)
+  let abortedAt = performance.now()
+  const abort = () => {
+    abortedAt = performance.now()
+    controller.abort()
+  }
+  if (abortion === "before") abort()
+  const calls = Array.from({ length: times }, () => settle(subject.call(setup, controller.signal), () => true))
+  if (abortion === "meanwhile") {
+    await new Promise((resolve) => setImmediate(resolve))
+    abort()
+  }
+  const outcomes = await Promise.all(calls)
+  const listeners = getEventListeners(controller.signal, "abort").length
+  return { tags: tally(outcomes), listeners, took: performance.now() - abortedAt }
 }
 
 const dialOften = async (setup: Argument<VictimCommands, "dialOften">) => {
@@ -83,10 +127,18 @@ run<VictimCommands>({
   },
   call: async (setup) => {
     const subject = subjectOf(setup)
-    // Who takes a call back knows why it has failed.
-    const isTyped = () => setup.abortAfter !== undefined
-    return Promise.all(Array.from({ length: setup.times ?? 1 }, () => settle(subject.call(setup), isTyped)))
+    const { times = 1 } = setup
+    const call = (_: unknown, n: number) =>
+      settle(subject.call({ ...setup, payload: payloadOf(setup, n) }), () => isTakenBack(setup))
+    return Promise.all(Array.from({ length: times }, call))
   },
+  fleet: async (setup) => {
+    const fleet = new Fleet()
+    const tags = await fleet.start(setup)
+    return { id: enter(fleet), tags }
+  },
+  callEach: (setup) => stationsOf(setup).callEach(setup),
+  callAborted,
   dialOften,
   close: (what) => settle(subjectOf(what).close(what.options ?? {})),
   shutdown: (what) => settle(subjectOf(what).shutdown()),
@@ -101,6 +153,8 @@ run<VictimCommands>({
   events: (what) =>
     subjectOf(what).seen.filter(({ identity }) => what.identity === undefined || what.identity === identity),
   eventCounts: (what) => Object.fromEntries(subjectOf(what).counts),
+  connectedAt: (what) => subjectOf(what).connectedAt,
+  repeated: (what) => subjectOf(what).repeated,
   handled: (what) => subjectOf(what).handled,
   handledCount: (what) => subjectOf(what).handledCount,
   authCount: (what) => subjectOf(what).authCount,
@@ -112,6 +166,7 @@ run<VictimCommands>({
     return {
       stations,
       handlers: totals.handlers,
+      auths: totals.auths,
       calls: totals.calls,
       fibers: totals.fibers,
       untyped: totals.untyped,
@@ -123,5 +178,11 @@ run<VictimCommands>({
     const { external, heapUsed, rss } = process.memoryUsage()
     return { heapUsed, external, rss }
   },
+  jump: ({ by }) => jump(by),
+  leave: () => {
+    process.removeAllListeners("disconnect")
+    setImmediate(() => process.disconnect())
+  },
+  simulateBackoff: ({ sequences }) => simulate(sequences),
   isClean: () => Object.keys(Object.prototype).length === 0 && !("polluted" in {}),
 })

@@ -1,6 +1,6 @@
 /** A server or a station in the victim's process, and what is written down of it. */
 import type * as Library from "../../../src/index.ts"
-import type { CallSetup, Options, Outcome, Seen } from "../Program.ts"
+import type { CallSetup, Face, Options, Outcome, Seen } from "../Program.ts"
 
 export const library: typeof Library = await import(new URL("../../../dist/index.js", import.meta.url).href)
 
@@ -11,6 +11,8 @@ const kept = 1_000
 export const totals = {
   /** Handlers that run. */
   handlers: 0,
+  /** Decisions of `auth` that are awaited. */
+  auths: 0,
   /** Callers that wait. */
   calls: 0,
   fibers: 0,
@@ -19,15 +21,23 @@ export const totals = {
 }
 
 export abstract class Subject {
+  readonly face: Face = "effect"
   readonly seen: Array<Seen> = []
   readonly counts = new Map<string, number>()
   readonly handled: Array<{ readonly action: string; readonly payload: unknown; readonly messageId: string }> = []
   handledCount = 0
   authCount = 0
+  readonly connectedAt: Array<number> = []
+  readonly #numbers = new Set<string>()
+  /** How many numbered calls came twice. */
+  repeated = 0
+
+  /** Also told of every event. */
+  passOn: ((tag: string, text: string) => void) | undefined
 
   /** How many connections there are. */
   abstract readonly connected: number
-  abstract call(setup: CallSetup): Promise<unknown>
+  abstract call(setup: CallSetup, signal?: AbortSignal): Promise<unknown>
   abstract close(options: Options): Promise<unknown>
   abstract shutdown(): Promise<unknown>
 
@@ -35,6 +45,8 @@ export abstract class Subject {
   see(tag: string, identity: string | undefined, ...texts: ReadonlyArray<unknown>): void {
     const count = (this.counts.get(tag) ?? 0) + 1
     this.counts.set(tag, count)
+    this.passOn?.(tag, texts.join(" "))
+    if (tag === "Connected") this.connectedAt.push(Date.now())
     if (count > kept || texts.length === 0) return
     this.seen.push({ tag, identity, text: texts.join(" ") })
   }
@@ -46,13 +58,64 @@ export abstract class Subject {
       this.handledCount++
       if (this.handled.length < kept) this.handled.push({ action, payload, messageId })
     }
+    this.#number(payload)
     let isRunning = true
     return () => {
       if (isRunning) totals.handlers--
       isRunning = false
     }
   }
+
+  #number(payload: unknown): void {
+    const { n, of } = Object(payload) as { readonly n?: unknown; readonly of?: unknown }
+    if (typeof n !== "number") return
+    const number = `${of} ${n}`
+    if (this.#numbers.has(number)) this.repeated++
+    this.#numbers.add(number)
+  }
+
+  /** `auth` is asked; what is returned is called when it has decided, or is no longer asked. */
+  ask(signal: AbortSignal): () => void {
+    this.authCount++
+    totals.auths++
+    let isRunning = true
+    const done = () => {
+      if (isRunning) totals.auths--
+      isRunning = false
+    }
+    signal.addEventListener("abort", done, { once: true })
+    return done
+  }
 }
+
+/** How often what has come of it: by tag, `ok` for success. */
+export const tally = (outcomes: ReadonlyArray<Outcome>): Record<string, number> => {
+  const tags: Record<string, number> = {}
+  for (const outcome of outcomes) count(tags, outcome)
+  return tags
+}
+
+export const count = (tags: Record<string, number>, outcome: Outcome): void => {
+  const tag = outcome.ok ? "ok" : outcome.tag
+  tags[tag] = (tags[tag] ?? 0) + 1
+}
+
+/** Options of a socket of which the first frames cannot be sent. */
+export const jammed = (frames: number) => {
+  let left = frames
+  return {
+    generateMask: () => {
+      if (left-- > 0) throw new Error("no mask")
+    },
+  }
+}
+
+export const timeoutSignal = (millis: number | undefined): AbortSignal | undefined =>
+  millis === undefined ? undefined : AbortSignal.timeout(millis)
+
+/** What a call of many sends. */
+export const payloadOf = ({ numbered = false, payload }: CallSetup, n: number): unknown =>
+  numbered ? { ...(payload as object | undefined), n } : payload
 
 const typedTags = new Set([
   "TimeoutError",

@@ -7,7 +7,16 @@ import * as Scope from "effect/Scope"
 import type * as Library from "../../../src/index.ts"
 import { type Auth, authNamed, behaviourNamed } from "../behaviours.ts"
 import type { CallSetup, Options, ServerSetup, StationSetup } from "../Program.ts"
-import { defaultHandlers, everyProtocol, library, messageOf, Subject, totals } from "./Subject.ts"
+import {
+  defaultHandlers,
+  everyProtocol,
+  jammed,
+  library,
+  messageOf,
+  Subject,
+  timeoutSignal,
+  totals,
+} from "./Subject.ts"
 
 const { Backoff, Client, createRPCError, Handlers, isRPCError, Ocpp16, Ocpp201, Ocpp21, Server } = library
 
@@ -16,11 +25,8 @@ const metrics: Metric.FiberRuntimeMetricsService = {
   recordFiberEnd: () => void totals.fibers--,
 }
 
-const runTyped = async <A>(effect: Effect.Effect<A, unknown>, abortAfter?: number): Promise<A> => {
-  const exit = await Effect.runPromiseExit(
-    effect,
-    abortAfter === undefined ? {} : { signal: AbortSignal.timeout(abortAfter) },
-  )
+const runTyped = async <A>(effect: Effect.Effect<A, unknown>, signal?: AbortSignal): Promise<A> => {
+  const exit = await Effect.runPromiseExit(effect, signal === undefined ? {} : { signal })
   if (Exit.isSuccess(exit)) return exit.value
   throw Cause.squash(exit.cause)
 }
@@ -105,13 +111,13 @@ const authEffect =
   (subject: Subject, auth: Auth) =>
   (handshake: Library.Server.Handshake): Effect.Effect<unknown, Library.Server.Rejected> => {
     if (handshake.identity === "BYSTANDER") return Effect.succeed({})
-    subject.authCount++
     return Effect.flatMap(
-      Effect.promise(async (signal) => auth(handshake, { security: library.Security, signal })),
-      (verdict) =>
-        "accept" in verdict
-          ? Effect.succeed(verdict.accept)
-          : Effect.suspend(() => Server.reject(verdict.reject, verdict.message)),
+      Effect.promise(async (signal) => {
+        const done = subject.ask(signal)
+        return Promise.resolve(auth(handshake, { security: library.Security, signal })).finally(done)
+      }),
+      ({ accept, message, reject }) =>
+        accept === undefined ? Effect.suspend(() => Server.reject(reject, message)) : Effect.succeed(accept),
     )
   }
 
@@ -119,14 +125,22 @@ export class EffectServer extends Subject {
   readonly #scope = Scope.makeUnsafe()
   #server: Library.Server.Server | undefined
 
-  async start({ auth, handlers = defaultHandlers, observed, options, protocols, tls }: ServerSetup): Promise<number> {
+  async start({
+    auth,
+    handlers = defaultHandlers,
+    observed,
+    options,
+    port = 0,
+    protocols,
+    tls,
+  }: ServerSetup): Promise<number> {
     const made = Server.make({
       protocols: protocolsNamed(protocols),
       handlers: handlersOf(this, handlers, Server.Station as unknown as Caller),
       ...(auth === undefined ? undefined : { auth: authEffect(this, authNamed(auth)) }),
       ...options,
     })
-    const where = { host: "127.0.0.1", ...(tls === undefined ? undefined : { tls }) }
+    const where = { host: "127.0.0.1", port, ...(tls === undefined ? undefined : { tls }) }
     const listening = Effect.tap(made, (server) => server.listen(where))
     this.#server = await runIn(this.#scope, listening as Effect.Effect<Library.Server.Server, unknown, Scope.Scope>)
     if (observed !== false) this.#observe(this.#server)
@@ -151,11 +165,11 @@ export class EffectServer extends Subject {
     return this.#server === undefined ? 0 : Effect.runSync(this.#server.stations).length
   }
 
-  call({ abortAfter, action, identity = "", noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
+  call({ abortAfter, action, identity = "", noReply = false, payload, timeout }: CallSetup, signal?: AbortSignal) {
     const options = { noReply, ...(timeout === undefined ? undefined : { timeout }) }
     const server = this.#server!
     const call = Effect.flatMap(server.station(identity), (station) => station.call(action, payload, options))
-    return runTyped(call, abortAfter)
+    return runTyped(call, signal ?? timeoutSignal(abortAfter))
   }
 
   close(options: Options): Promise<unknown> {
@@ -186,6 +200,7 @@ export class EffectStation extends Subject {
           ? false
           : Backoff.ocpp({ waitMinimum: reconnect.minimum, randomRange: reconnect.range, repeatTimes: 3 }),
       ...others,
+      ...(setup.jams === undefined ? undefined : { webSocket: jammed(setup.jams) }),
     }
     const client = await runIn(this.#scope, Client.makeUnconnected(Client.dialler(options), options))
     this.#client = client
@@ -197,9 +212,9 @@ export class EffectStation extends Subject {
     return this.#client?.state === 1 ? 1 : 0
   }
 
-  call({ abortAfter, action, noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
+  call({ abortAfter, action, noReply = false, payload, timeout }: CallSetup, signal?: AbortSignal) {
     const options = { noReply, ...(timeout === undefined ? undefined : { timeout }) }
-    return runTyped(this.#client!.call(action, payload, options), abortAfter)
+    return runTyped(this.#client!.call(action, payload, options), signal ?? timeoutSignal(abortAfter))
   }
 
   close(options: Options): Promise<unknown> {

@@ -5,7 +5,7 @@ import type { Handler } from "../../../src/promise/RPCClient.ts"
 import type { AuthCallback } from "../../../src/promise/RPCServer.ts"
 import { type Auth, authNamed, behaviourNamed } from "../behaviours.ts"
 import type { CallSetup, Options, ServerSetup, StationSetup } from "../Program.ts"
-import { defaultHandlers, everyProtocol, library, Subject } from "./Subject.ts"
+import { defaultHandlers, everyProtocol, jammed, library, Subject, timeoutSignal } from "./Subject.ts"
 
 const { createRPCError, RPCClient, RPCServer } = library
 
@@ -56,24 +56,28 @@ const authCallback =
   (subject: Subject, auth: Auth): AuthCallback =>
   async (accept, reject, handshake, signal) => {
     if (handshake.identity === "BYSTANDER") return accept({})
-    subject.authCount++
-    const verdict = await auth(handshake, { security: library.Security, signal })
-    if ("accept" in verdict) accept(verdict.accept)
-    else reject(verdict.reject, verdict.message)
+    const done = subject.ask(signal)
+    const verdict = await Promise.resolve(auth(handshake, { security: library.Security, signal })).finally(done)
+    if (verdict.accept !== undefined) accept(verdict.accept)
+    if (verdict.reject !== undefined) reject(verdict.reject, verdict.message)
   }
 
-const callOptions = (noReply: boolean, timeout: number | undefined, abortAfter: number | undefined) => ({
+const callOptions = (
+  { abortAfter, noReply = false, timeout }: CallSetup,
+  signal: AbortSignal | undefined = timeoutSignal(abortAfter),
+) => ({
   noReply,
   ...(timeout === undefined ? undefined : { callTimeoutMs: timeout }),
-  ...(abortAfter === undefined ? undefined : { signal: AbortSignal.timeout(abortAfter) }),
+  ...(signal === undefined ? undefined : { signal }),
 })
 
 export class PromiseServer extends Subject {
+  override readonly face = "promise"
   #server: Library.RPCServer | undefined
   readonly #clients = new Set<Client>()
 
   async start(setup: ServerSetup): Promise<number> {
-    const { auth, handlers = defaultHandlers, observed, options, protocols = everyProtocol } = setup
+    const { auth, handlers = defaultHandlers, observed, options, port = 0, protocols = everyProtocol } = setup
     const server = new RPCServer({ protocols, ...options })
     this.#server = server
     server.on("client", (client) => {
@@ -89,7 +93,7 @@ export class PromiseServer extends Subject {
         this.see("UpgradeAborted", identity, "code" in error ? error.code : "", error.message)
       })
     if (auth !== undefined) server.auth(authCallback(this, authNamed(auth)))
-    const httpServer = await server.listen(0, "127.0.0.1")
+    const httpServer = await server.listen(port, "127.0.0.1")
     return (httpServer.address() as AddressInfo).port
   }
 
@@ -97,10 +101,11 @@ export class PromiseServer extends Subject {
     return this.#clients.size
   }
 
-  async call({ abortAfter, action, identity, noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
+  async call(setup: CallSetup, signal?: AbortSignal): Promise<unknown> {
+    const { action, identity, payload } = setup
     const client = [...this.#clients].findLast((one) => one.identity === identity)
     if (client === undefined) throw new Error(`${identity} is not connected`)
-    return client.call(action, payload, callOptions(noReply, timeout, abortAfter))
+    return client.call(action, payload, callOptions(setup, signal))
   }
 
   close(options: Options): Promise<unknown> {
@@ -113,11 +118,14 @@ export class PromiseServer extends Subject {
 }
 
 export class PromiseStation extends Subject {
+  override readonly face = "promise"
   #client: Client | undefined
 
   async start(setup: StationSetup): Promise<unknown> {
     const { endpoint, handlers = {}, identity = "CP001", observed, options, protocols = ["ocpp1.6"] } = setup
-    const client = new RPCClient({ endpoint, identity, protocols, reconnect: false, ...options })
+    const { jams } = setup
+    const wsOpts = jams === undefined ? undefined : { wsOpts: jammed(jams) }
+    const client = new RPCClient({ endpoint, identity, protocols, reconnect: false, ...options, ...wsOpts })
     this.#client = client
     if (observed !== false) observe(this, client)
     handle(this, client, handlers)
@@ -129,8 +137,9 @@ export class PromiseStation extends Subject {
     return this.#client?.state === RPCClient.OPEN ? 1 : 0
   }
 
-  call({ abortAfter, action, noReply = false, payload, timeout }: CallSetup): Promise<unknown> {
-    return this.#client!.call(action, payload, callOptions(noReply, timeout, abortAfter))
+  call(setup: CallSetup, signal?: AbortSignal): Promise<unknown> {
+    const { action, payload } = setup
+    return this.#client!.call(action, payload, callOptions(setup, signal))
   }
 
   close(options: Options): Promise<unknown> {
