@@ -370,7 +370,7 @@ const oneSignal: Case = {
   name: "one AbortSignal for 100,000 calls takes them back at once, at every stage, and is left without a listener",
   run: async (context) => {
     for (const face of faces) {
-      const times = context.size(10_000, 100_000)
+      const times = context.size(5_000, 100_000)
       const bounds = face === "effect" ? { maxQueuedCalls: times } : {}
       const server = await context.serve({
         face,

@@ -87,6 +87,8 @@ export interface Ended {
 
 export interface RawOptions extends UpgradeOptions {
   readonly tls?: Tls.ConnectionOptions
+  /** From which address. One has 28,232 ports, and each rests for a minute after use. Default 127.0.0.1. */
+  readonly from?: string
   /** Whether pings are answered. Default `true`. */
   readonly pongs?: boolean
   /** Whether a close frame is answered. Default `true`. */
@@ -138,7 +140,11 @@ export class RawStation {
   }
 
   static async connect(port: number, options: RawOptions = {}): Promise<RawStation> {
-    const where = { port, host: "127.0.0.1" }
+    const where = {
+      port,
+      host: "127.0.0.1",
+      ...(options.from === undefined ? undefined : { localAddress: options.from }),
+    }
     const socket =
       options.tls === undefined
         ? Net.connect(where)

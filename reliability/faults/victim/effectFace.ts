@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import type * as Library from "../../../src/index.ts"
-import { type Auth, authNamed, behaviourNamed } from "../behaviours.ts"
+import { type Auth, authNamed, behaviourNamed, type Verdict } from "../behaviours.ts"
 import type { CallSetup, Options, ServerSetup, StationSetup } from "../Program.ts"
 import {
   defaultHandlers,
@@ -107,6 +107,9 @@ const see = (subject: Subject, identity: string | undefined, event: Library.Conn
   }
 }
 
+const decide = async (auth: Auth, handshake: Library.Server.Handshake, signal: AbortSignal): Promise<Verdict> =>
+  auth(handshake, { security: library.Security, signal })
+
 const authEffect =
   (subject: Subject, auth: Auth) =>
   (handshake: Library.Server.Handshake): Effect.Effect<unknown, Library.Server.Rejected> => {
@@ -114,7 +117,7 @@ const authEffect =
     return Effect.flatMap(
       Effect.promise(async (signal) => {
         const done = subject.ask(signal)
-        return Promise.resolve(auth(handshake, { security: library.Security, signal })).finally(done)
+        return decide(auth, handshake, signal).finally(done)
       }),
       ({ accept, message, reject }) =>
         accept === undefined ? Effect.suspend(() => Server.reject(reject, message)) : Effect.succeed(accept),

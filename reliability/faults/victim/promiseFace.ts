@@ -57,7 +57,8 @@ const authCallback =
   async (accept, reject, handshake, signal) => {
     if (handshake.identity === "BYSTANDER") return accept({})
     const done = subject.ask(signal)
-    const verdict = await Promise.resolve(auth(handshake, { security: library.Security, signal })).finally(done)
+    const decide = async () => auth(handshake, { security: library.Security, signal })
+    const verdict = await decide().finally(done)
     if (verdict.accept !== undefined) accept(verdict.accept)
     if (verdict.reject !== undefined) reject(verdict.reject, verdict.message)
   }
