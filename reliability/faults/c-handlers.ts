@@ -281,6 +281,8 @@ const unsendable = (): ReadonlyArray<unknown> => {
   return [cyclic, { n: 1n }]
 }
 
+type Called = Parameters<ServerSubject["call"]>[0]
+
 const permits: Case = {
   id: "C8",
   name: "a call returns its place however it ends: not sendable, not valid, refused, timed out, taken back, or a throwing socket",
@@ -299,6 +301,8 @@ const permits: Case = {
         takenBack.every(({ ok }) => !ok),
         "what is taken back",
       )
+      await movesUp(server, attacker, { ...fine, abortAfter: 100 }, fine)
+      await movesUp(server, attacker, { ...fine, timeout: 100 }, fine)
       const before = callsOf(attacker).length
       const answers = [{ status: "Accepted" }, { unknown: 1 }, { status: "Rejected" }]
       const calls = server.call({ ...fine, times: answers.length + 1 })
@@ -312,6 +316,17 @@ const permits: Case = {
       await jammed(context, face)
     }
   },
+}
+
+/** A call that waits behind one that comes to nothing is sent. */
+const movesUp = async (server: ServerSubject, attacker: RawStation, vain: Called, fine: Called): Promise<void> => {
+  const before = callsOf(attacker).length
+  const failing = server.call(vain)
+  const waiting = server.call({ ...fine, timeout: 10_000 })
+  check((await failing)[0]?.ok === false, "a call that comes to nothing")
+  await until("the next is sent", () => callsOf(attacker).length === before + 2)
+  attacker.send([3, callsOf(attacker)[before + 1]?.[1], { status: "Accepted" }])
+  allEnd(await waiting, "ok", "the call behind it")
 }
 
 /** What waits for a connection is written when that is there, and may turn out to be unsendable then. */
@@ -444,13 +459,16 @@ const blocking: Case = {
     for (const face of faces) {
       const ping = face === "effect" ? { pingInterval: 300 } : { pingIntervalMs: 300 }
       const server = await context.serve({ face, handlers: { Heartbeat: "heartbeat", "*": "block" }, options: ping })
+      // Most of the time a ping has not been answered yet: then it is when the process is held up, too.
+      const far = await makeChaosProxy(server.port, { latency: 100 })
+      context.finally(far.close)
       const others = await Promise.all(
-        Array.from({ length: 20 }, (_, n) => context.attack(server, { path: `/OTHER${n}` })),
+        Array.from({ length: 20 }, (_, n) => context.attack(far, { path: `/OTHER${n}` })),
       )
       const attacker = await context.attack(server)
       same((await attacker.ask("1", "DataTransfer", { millis }))[0], 3, "the answer")
       await context.excuseSlowness()
-      for (const other of [attacker, ...others]) await goesOn(other, "a held-up process")
+      await Promise.all([attacker, ...others].map((other) => goesOn(other, "a held-up process")))
       same((await server.counts()).Close ?? 0, 0, "connections that have ended")
       // A peer that is dead is found still.
       const dead = await context.attack(server, { path: "/DEAD", pongs: false })
