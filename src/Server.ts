@@ -36,6 +36,8 @@ import {
   StationServer,
 } from "./server/StationServer.ts"
 
+import { Rejected } from "./server/Upgrade.ts"
+
 export type { Handshake } from "./Handshake.ts"
 export { ListenError, type ListenOptions } from "./server/HttpServer.ts"
 export { NotConnectedError } from "./server/StationServer.ts"
@@ -196,7 +198,11 @@ const logEvent = (event: Event): Effect.Effect<void> => {
       return annotated(Effect.logInfo("disconnected"), { identity: station.identity, code, reason })
     }
     case "UpgradeAborted":
-      return annotated(Effect.logWarning("refused"), { identity: event.identity, reason: event.error.message })
+      return annotated(Effect.logWarning("refused"), {
+        identity: event.identity,
+        reason: event.error.message,
+        ...(event.error instanceof Rejected ? { status: event.error.code } : undefined),
+      })
     case "ServerError":
       return Effect.logError("the HTTP server has a fault", event.error)
     default:

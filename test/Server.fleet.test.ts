@@ -282,7 +282,7 @@ describe("layerLogging", () => {
     return Effect.gen(function* () {
       yield* Effect.flip(connectTo(yield* Server.Server, "CP001", Echo))
       yield* settled
-      expect(lines).toEqual([{ level: "Warn", text: "refused", identity: "CP001", reason: "who?" }])
+      expect(lines).toEqual([{ level: "Warn", text: "refused", identity: "CP001", reason: "who?", status: 401 }])
     }).pipe(Effect.provide(Server.layerLogging.pipe(Layer.provideMerge(Refusing), Layer.provideMerge(layer))))
   })
 })

@@ -126,7 +126,7 @@ export class Meters {
     this.#histogram("ocpp_ping_round_trip_ms", "From ping to pong", {}, this.#roundTrips)
   }
 
-  /** A call has ended, so many milliseconds after it was made or arrived. */
+  /** A call has ended, so many milliseconds after it was made, or its handler began. */
   called(direction: Direction, action: string, outcome: Outcome, millis: number): void {
     const calls = this.#callsOf(direction, action)
     calls.durations.add(millis)

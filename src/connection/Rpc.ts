@@ -212,16 +212,18 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const handler = this.#route(call)
     if (handler === undefined)
       return this.#refuse(call, new RPCNotImplementedError(`${clip(call.action)} has no handler`))
-    const invalid = this.#misuse(call) ?? this.#checkInbound(call, "request", call.payload)
+    const invalid = this.#checkRequest(call)
     if (invalid !== undefined) return this.#refuse(call, invalid)
     this.#inbound.handle(call.payload == null ? { ...call, payload: {} } : call, handler)
   }
 
-  /** What strict mode does not forgive a request beside its payload. */
-  #misuse(call: Frame.Call | Frame.Send): RPCError | undefined {
+  /** The fault of a request in strict mode, unless it is to be let through. */
+  #checkRequest(call: Frame.Call | Frame.Send): RPCError | undefined {
     if (this.#validator === undefined) return undefined
-    if (call.payload === undefined) return new RPCFormatViolationError("the payload (element 3) is missing")
-    return wrongKind(this.dialect, call.action, call._tag)
+    const wrong = wrongKind(this.dialect, call.action, call._tag)
+    if (wrong === undefined) return this.#checkInbound(call, "request", call.payload)
+    this.#tellInvalid("peer", call, "request", call.payload, wrong)
+    return wrong
   }
 
   #route(call: Frame.Call | Frame.Send): AnyHandler<never> | undefined {
@@ -292,7 +294,17 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     payload: unknown,
   ): RPCError | undefined {
     const error = this.#judge(call.action, part, payload)
-    if (error === undefined) return undefined
+    if (error !== undefined) this.#tellInvalid(sender, call, part, payload, error)
+    return error
+  }
+
+  #tellInvalid(
+    sender: "us" | "peer",
+    call: Frame.Call | Frame.Send | Pending,
+    part: Part,
+    payload: unknown,
+    error: RPCError,
+  ): void {
     this.#owner.meters.validationFailure(sender)
     const hub = this.#hub
     if (hub.active) {
@@ -300,13 +312,16 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
       const outbound = (sender === "us") === (part === "request")
       hub.emit({ _tag: "ValidationFailure", sender, part, result, error, ...about(call, outbound) })
     }
-    return error
   }
 
   /** A validator of the user's may throw; then nobody can say that the payload is valid. */
   #judge(action: string, part: Part, payload: unknown): RPCError | undefined {
+    if (this.#validator === undefined) return undefined
+    if (payload === undefined && part === "request") {
+      return new RPCFormatViolationError("the payload (element 3) is missing")
+    }
     try {
-      return this.#validator?.check(action, part, payload)
+      return this.#validator.check(action, part, payload)
     } catch (error) {
       return new RPCInternalError(`the validator failed: ${textOf(error)}`)
     }

@@ -167,6 +167,30 @@ describe("inbound", () => {
     }),
   )
 
+  it.effect("whatever strict mode refuses a call for is told as a ValidationFailure", () =>
+    Effect.gen(function* () {
+      const handlers = [Handlers.wildcard(() => Effect.succeed({}))]
+      const { events, peer } = yield* connect({ handlers, strictMode: true })
+      yield* peer.send([2, "1", "Note", { text: "" }])
+      yield* peer.send([2, "2", "Echo"])
+      const told = events.filter((event) => event._tag === "ValidationFailure")
+      expect(told.map(({ error, messageId, sender }) => [messageId, sender, error.code])).toEqual([
+        ["1", "peer", "ProtocolError"],
+        ["2", "peer", "FormatViolation"],
+      ])
+    }),
+  )
+
+  it.effect("a call without payload is let through where violations are only reported", () =>
+    Effect.gen(function* () {
+      const handlers = [Handlers.wildcard((request) => Effect.succeed({ text: JSON.stringify(request) }))]
+      const { events, peer } = yield* connect({ handlers, strictMode: true, validateInbound: "report" })
+      yield* peer.send([2, "1", "Echo"])
+      expect(peer.take()).toEqual([[3, "1", { text: "{}" }]])
+      expect(events.filter(({ _tag }) => _tag === "ValidationFailure")).toHaveLength(1)
+    }),
+  )
+
   it.effect("a handler that closes its own connection before it suspends is interrupted", () =>
     Effect.gen(function* () {
       let interrupted = false
