@@ -156,10 +156,13 @@ const closed: Case = {
   run: async (context) => {
     const count = context.size(500, 10_000)
     const server = await context.serve({ observed: false })
+    const start = heapOf(await context.memory())
     const comeAndGo = async () => {
       const all = await fleets(context, server, count)
       await heartbeats(all, 1, 1_000)
       same((await context.counters()).stations, count + 1, "connections")
+      const held = heapOf(await context.memory()) - start
+      context.note(`${(held / KiB / count).toFixed(1)} KiB of heap a connection`)
       await Promise.all(all.map((fleet) => fleet.close()))
       await until("all have gone", async () => (await context.counters()).stations === 1, 60_000)
     }

@@ -2,27 +2,30 @@
 import type { CallSetup, FleetSetup, Options, Tally } from "../Program.ts"
 import { EffectStation } from "./effectFace.ts"
 import { PromiseStation } from "./promiseFace.ts"
-import { count, payloadOf, Subject, settle, tally } from "./Subject.ts"
+import { count, payloadOf, Subject, settle } from "./Subject.ts"
 
-/** So many connect at a time. */
+/** So many connect or close at a time: ten thousand in one turn would be half a second of work for who is at the other end. */
 const together = 100
+
+const inTurns = async (size: number, work: (n: number) => Promise<void>): Promise<void> => {
+  let next = 0
+  const worker = async () => {
+    while (next < size) await work(next++)
+  }
+  await Promise.all(Array.from({ length: together }, worker))
+}
 
 export class Fleet extends Subject {
   readonly #stations: Array<EffectStation | PromiseStation> = []
 
   async start({ count: size, identity = "FLEET", ...setup }: FleetSetup): Promise<Tally> {
     const tags: Record<string, number> = {}
-    let next = 0
-    const worker = async () => {
-      while (next < size) {
-        const n = next++
-        const station = setup.face === "promise" ? new PromiseStation() : new EffectStation()
-        station.passOn = (tag, text) => this.see(tag, `${identity}${n}`, text)
-        this.#stations[n] = station
-        count(tags, await settle(station.start({ ...setup, identity: `${identity}${n}` })))
-      }
-    }
-    await Promise.all(Array.from({ length: together }, worker))
+    await inTurns(size, async (n) => {
+      const station = setup.face === "promise" ? new PromiseStation() : new EffectStation()
+      station.passOn = (tag, text) => this.see(tag, `${identity}${n}`, text)
+      this.#stations[n] = station
+      count(tags, await settle(station.start({ ...setup, identity: `${identity}${n}` })))
+    })
     return tags
   }
 
@@ -53,7 +56,9 @@ export class Fleet extends Subject {
   }
 
   async close(options: Options): Promise<Tally> {
-    return tally(await Promise.all(this.#stations.map((station) => settle(station.close(options)))))
+    const tags: Record<string, number> = {}
+    await inTurns(this.#stations.length, async (n) => count(tags, await settle(this.#stations[n]!.close(options))))
+    return tags
   }
 
   shutdown(): Promise<Tally> {
