@@ -29,7 +29,7 @@ import type { Ocpp16 } from "../schemas/ocpp16.ts"
 import type { Ocpp21 } from "../schemas/ocpp21.ts"
 import type { Ocpp201 } from "../schemas/ocpp201.ts"
 import type { Validator } from "../Validator.ts"
-import { type Emit, emitSafely, type RPCClientEvents, tell, trafficEvents } from "./events.ts"
+import { type Emit, emitSafely, isTraffic, type RPCClientEvents, tell, trafficEvents } from "./events.ts"
 import { InboundCall, textOf } from "./InboundCall.ts"
 import {
   clientOptions,
@@ -131,6 +131,8 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   #response: IncomingMessage | undefined
   #attempts = 0
   #endTraffic: (() => void) | undefined
+  /** Whether there has ever been a listener of an event of calls and messages. */
+  #hasListened = false
   readonly #handlers = new Map<string, Handler>()
   #wildcard: Handler | undefined
 
@@ -142,10 +144,26 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     super()
     this.#options = options
     if (isChecked !== true) this.reconfigure(options ?? {})
-    // 'newListener' comes before the listener is there, 'removeListener' after it has gone.
-    const { on } = EventEmitter.prototype
-    on.call(this, "newListener", (name: string) => this.#followTraffic(name))
-    on.call(this, "removeListener", () => this.#followTraffic())
+  }
+
+  static {
+    // What changes who listens. 'newListener' would cost every client of a server two listeners of its own.
+    for (const name of [
+      "on",
+      "addListener",
+      "prependListener",
+      "off",
+      "removeListener",
+      "removeAllListeners",
+    ] as const) {
+      const inherited = EventEmitter.prototype[name]
+      const value = function (this: RPCClient, ...args: Array<unknown>): unknown {
+        const result: unknown = Reflect.apply(inherited, this, args)
+        if (args.length === 0 || isTraffic(args[0])) this.#followTraffic()
+        return result
+      }
+      Object.defineProperty(RPCClient.prototype, name, { value, writable: true, configurable: true })
+    }
   }
 
   /** The identity. */
@@ -261,7 +279,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     this.peer = peer
     this.#endTraffic?.()
     this.#endTraffic = undefined
-    this.#followTraffic()
+    if (this.#hasListened) this.#followTraffic()
     let protocolIsKnown = false
     peer.subscribeToLife((event) => {
       this.#tell(event)
@@ -278,15 +296,15 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   }
 
   /** Asks the core for the events of calls and messages only while somebody listens to one of them. */
-  #followTraffic(added?: string): void {
-    const wanted = trafficEvents.some((name) => name === added || this.listenerCount(name) > 0)
-    if (wanted && this.#endTraffic === undefined) {
+  #followTraffic(): void {
+    this.#hasListened = true
+    if (!trafficEvents.some((name) => this.listenerCount(name) > 0)) {
+      this.#endTraffic?.()
+      this.#endTraffic = undefined
+    } else if (this.#endTraffic === undefined) {
       this.#endTraffic = this.peer?.subscribe((event) => {
         if (!isLife(event)) this.#tell(event)
       })
-    } else if (!wanted) {
-      this.#endTraffic?.()
-      this.#endTraffic = undefined
     }
   }
 

@@ -61,6 +61,11 @@ export const trafficEvents = [
   "socketError",
 ] as const satisfies ReadonlyArray<keyof RPCClientEvents>
 
+const traffic: ReadonlySet<unknown> = new Set(trafficEvents)
+
+/** Whether an event is one of {@link trafficEvents}. */
+export const isTraffic = (name: unknown): boolean => traffic.has(name)
+
 interface About {
   messageId: string
   /** `true` when the call is ours. */
