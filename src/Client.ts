@@ -22,7 +22,7 @@ import { type ConnectFailure, type Dial, type DialOptions, dialler } from "./cli
 import { type Options, ReconnectingClient } from "./client/ReconnectingClient.ts"
 import * as Environment from "./connection/Environment.ts"
 import type { Event, FrameEvent } from "./connection/Event.ts"
-import type { Peer } from "./connection/Peer.ts"
+import { detachable, type Peer } from "./connection/Peer.ts"
 import type { Options as ConnectionOptions } from "./connection/Settings.ts"
 import * as Streams from "./connection/Streams.ts"
 
@@ -77,6 +77,19 @@ export const makeUnconnected = <R = never>(
   })
 
 class StreamingClient extends ReconnectingClient implements Client {
+  constructor(...parts: ConstructorParameters<typeof ReconnectingClient>) {
+    super(...parts)
+    detachable<StreamingClient>(this, [
+      "call",
+      "send",
+      "sendRaw",
+      "subscribe",
+      "subscribeToLife",
+      "reconfigure",
+      "close",
+    ])
+  }
+
   get frames(): Stream.Stream<FrameEvent> {
     return Streams.frames(this.hub)
   }

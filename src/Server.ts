@@ -23,7 +23,7 @@ import { type Configurable, resolve } from "./Configurable.ts"
 import * as Environment from "./connection/Environment.ts"
 import type { Event as ConnectionEvent, FrameEvent, Observer } from "./connection/Event.ts"
 import type { CallFailure } from "./connection/Outbound.ts"
-import type { CallOptions, Peer } from "./connection/Peer.ts"
+import { type CallOptions, detachable, type Peer } from "./connection/Peer.ts"
 import type { CloseOptions } from "./connection/Rpc.ts"
 import * as Streams from "./connection/Streams.ts"
 import type { Handshake } from "./Handshake.ts"
@@ -159,6 +159,11 @@ class StreamingStation extends AcceptedStation implements Station {
 }
 
 class StreamingServer extends StationServer<StreamingStation> implements Server {
+  constructor(...parts: ConstructorParameters<typeof StationServer<StreamingStation>>) {
+    super(...parts)
+    detachable<StreamingServer>(this, ["station", "broadcast", "subscribe", "listen", "reconfigure", "close"])
+  }
+
   get events(): Stream.Stream<Event> {
     return Streams.events(this.hub)
   }

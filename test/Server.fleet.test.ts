@@ -103,6 +103,19 @@ describe("changes", () => {
   )
 })
 
+describe("services that are taken apart", () => {
+  it.effect("work without the object that they come from", () =>
+    Effect.gen(function* () {
+      const { connect, server } = yield* serve(Echo, [echoing])
+      const { broadcast, station } = server
+      const { call } = yield* connect("CP001")
+      expect(yield* call(Echo.Echo, { text: "hi" })).toEqual({ text: "hi" })
+      expect((yield* station("CP001")).identity).toBe("CP001")
+      expect(yield* broadcast(Echo.Echo, { text: "hi" })).toHaveLength(1)
+    }),
+  )
+})
+
 describe("broadcast", () => {
   const answering = [Handlers.make(Echo, { Slow: ({ text }) => Effect.succeed({ text: `${text}!` }) })]
 

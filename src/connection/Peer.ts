@@ -93,6 +93,14 @@ export interface Peer<in out Self extends Side> {
 
 const reconfigurable = { ...connectionOptions, reconnect: whenRead }
 
+/** Lets methods work without the object that they come from: whoever asks for a service often takes it apart. */
+export const detachable = <T extends object>(self: T, names: ReadonlyArray<keyof T>): void => {
+  for (const name of names) {
+    const method = self[name]
+    if (typeof method === "function") Object.defineProperty(self, name, { value: method.bind(self) })
+  }
+}
+
 /** What a state is told by. */
 type Life = Extract<Event, { readonly _tag: "Connecting" | "Open" | "Disconnect" | "Closing" | "Close" }>
 
