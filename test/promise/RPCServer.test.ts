@@ -16,6 +16,7 @@ import { fakeTime, lateness } from "../support/fakeTime.ts"
 import { next, record, rejection } from "../support/listeners.ts"
 import { connected, endpointOf, listening, makeClient } from "../support/listening.ts"
 import { rawStation } from "../support/RawSocket.ts"
+import { upgradeLines } from "../support/serve.ts"
 
 const unanswered = () => new Promise<never>(() => {})
 
@@ -34,15 +35,6 @@ const ask = (endpoint: string, ...lines: ReadonlyArray<string>): Promise<string>
     socket.on("error", () => {})
     socket.on("close", () => resolve(received))
   })
-
-const upgradeTo = (path: string) => [
-  `GET ${path} HTTP/1.1`,
-  "Host: localhost",
-  "Connection: Upgrade",
-  "Upgrade: websocket",
-  "Sec-WebSocket-Version: 13",
-  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-]
 
 describe("new RPCServer", () => {
   it("takes no options", () => {
@@ -80,7 +72,7 @@ describe("the option", () => {
     const { endpoint, server } = await listening({ protocols: ["a"] })
     const clients = record(server, "client")
     const aborted = next(server, "upgradeAborted")
-    const received = await ask(endpoint, ...upgradeTo("/CP001"), "Sec-WebSocket-Protocol: b")
+    const received = await ask(endpoint, ...upgradeLines("/CP001"), "Sec-WebSocket-Protocol: b")
     expect(received).toMatch(/^HTTP\/1.1 101 /)
     expect(received.toLowerCase()).not.toContain("sec-websocket-protocol")
     expect((await aborted)[0].identity).toBe("CP001")
@@ -315,7 +307,7 @@ describe("the event", () => {
   it("upgradeAborted is emitted for a handshake that is broken", async () => {
     const { endpoint, server } = await listening()
     const aborted = next(server, "upgradeAborted")
-    await ask(endpoint, ...upgradeTo("/CP001").slice(0, -1))
+    await ask(endpoint, ...upgradeLines("/CP001").slice(0, -1))
     const [{ error, identity }] = await aborted
     expect(error).toBeInstanceOf(Error)
     expect(identity).toBe("CP001")
@@ -324,7 +316,7 @@ describe("the event", () => {
   it("upgradeAborted is emitted, and 400 answered, for an identity that cannot be decoded", async () => {
     const { endpoint, server } = await listening()
     const aborted = next(server, "upgradeAborted")
-    expect(await ask(endpoint, ...upgradeTo("/%E0%A4%A"))).toMatch(/^HTTP\/1.1 400 /)
+    expect(await ask(endpoint, ...upgradeLines("/%E0%A4%A"))).toMatch(/^HTTP\/1.1 400 /)
     expect((await aborted)[0].identity).toBeUndefined()
   })
 
@@ -424,7 +416,7 @@ describe("auth", () => {
   it("reject() answers 400 and nothing more by default", async () => {
     const { endpoint, server } = await listening()
     server.auth((_, reject) => reject())
-    const answer = await ask(endpoint, ...upgradeTo("/CP001"))
+    const answer = await ask(endpoint, ...upgradeLines("/CP001"))
     expect(answer).toMatch(/^HTTP\/1.1 400 Bad Request\r\n/)
     expect(answer.endsWith("\r\n\r\n")).toBe(true)
   })
@@ -432,7 +424,7 @@ describe("auth", () => {
   it("reject() answers with its code, and its message as the body", async () => {
     const { endpoint, server } = await listening()
     server.auth((_, reject) => reject(401, "I don't recognise you\r\nX-Evil: 1"))
-    const [head, ...body] = (await ask(endpoint, ...upgradeTo("/CP001"))).split("\r\n\r\n")
+    const [head, ...body] = (await ask(endpoint, ...upgradeLines("/CP001"))).split("\r\n\r\n")
     expect(head).toMatch(/^HTTP\/1.1 401 Unauthorized\r\n/)
     expect(head).not.toContain("X-Evil")
     expect(body.join()).toBe("I don't recognise you\r\nX-Evil: 1")

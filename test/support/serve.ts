@@ -44,16 +44,17 @@ export const next = <Tag extends Server.Event["_tag"]>(server: Server.Server, ta
 export const soon = <Tag extends Server.Event["_tag"]>(server: Server.Server, tag: Tag) =>
   Effect.forkChild(next(server, tag), { startImmediately: true })
 
+/** The lines of an upgrade request. */
+export const upgradeLines = (path: string, headers: ReadonlyArray<string> = []): ReadonlyArray<string> => [
+  `GET ${path} HTTP/1.1`,
+  "Host: localhost",
+  "Connection: Upgrade",
+  "Upgrade: websocket",
+  "Sec-WebSocket-Version: 13",
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+  ...headers,
+]
+
 /** An upgrade request as text. */
-export const upgradeOf = (path: string, headers: ReadonlyArray<string> = []) =>
-  [
-    `GET ${path} HTTP/1.1`,
-    "Host: localhost",
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    ...headers,
-    "",
-    "",
-  ].join("\r\n")
+export const upgradeOf = (path: string, headers?: ReadonlyArray<string>) =>
+  [...upgradeLines(path, headers), "", ""].join("\r\n")
