@@ -11,7 +11,7 @@ export interface Result {
   readonly better: "more" | "less"
   /** Nothing, where a library cannot be asked. */
   readonly medians: { readonly [L in LibraryName]?: Measurement }
-  /** One value for each round. */
+  /** One value for each turn of each round. */
   readonly samples: { readonly [L in LibraryName]?: ReadonlyArray<number> }
 }
 

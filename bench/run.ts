@@ -16,7 +16,7 @@ import { type LibraryName, libraries } from "./peers/Peer.ts"
 import { publish } from "./publish.ts"
 import { header, line, rows, setting } from "./report.ts"
 import { circumstances, type Result, resultsOf } from "./results.ts"
-import { Bench, type Workload, workloads } from "./workloads.ts"
+import { Bench, type Session, type Workload, workloads } from "./workloads.ts"
 
 const { values } = parseArgs({
   options: {
@@ -33,16 +33,29 @@ const rounds = quick ? 1 : Number(values.rounds)
 if (!(rounds >= 1)) throw new RangeError(`--rounds must be 1 or more; got ${values.rounds}`)
 const bench = new Bench(quick)
 
-/** Who goes first changes from round to round. */
-const orderOf = (round: number): ReadonlyArray<LibraryName> => {
-  const first = round % libraries.length
-  return [...libraries.slice(first), ...libraries.slice(0, first)]
+/** Who goes first changes from turn to turn. */
+const rotated = <A>(all: ReadonlyArray<A>, turn: number): ReadonlyArray<A> => {
+  const first = turn % all.length
+  return [...all.slice(first), ...all.slice(0, first)]
 }
 
-const measure = async ({ figures, measure, timesARound = 1 }: Workload): Promise<ReadonlyArray<Result>> => {
+const measure = async ({ figures, open, turns }: Workload): Promise<ReadonlyArray<Result>> => {
   const measured = new Map(libraries.map((library) => [library, [] as Measurements[]]))
-  for (let round = 0; round < rounds * (quick ? 1 : timesARound); round++) {
-    for (const library of orderOf(round)) measured.get(library)!.push(await measure(bench, library))
+  const measureTogether = async (together: ReadonlyArray<LibraryName>, turns: number) => {
+    const sessions: Array<readonly [LibraryName, Session]> = []
+    try {
+      for (const library of together) sessions.push([library, await open(bench, library)])
+      for (let turn = 0; turn < turns; turn++) {
+        for (const [library, session] of rotated(sessions, turn)) measured.get(library)!.push(await session.measure())
+      }
+    } finally {
+      for (const [, session] of sessions) await session.end()
+    }
+  }
+  for (let round = 0; round < rounds; round++) {
+    const order = rotated(libraries, round)
+    if (turns !== undefined) await measureTogether(order, quick ? 1 : turns)
+    else for (const library of order) await measureTogether([library], 1)
   }
   return resultsOf(figures, measured)
 }

@@ -5,11 +5,20 @@ import type { Figure, Measurement, Measurements } from "./figures.ts"
 import { Pair } from "./Pair.ts"
 import type { LibraryName, Setup } from "./peers/Peer.ts"
 
+/** One library, ready to be measured. */
+export interface Session {
+  readonly measure: () => Promise<Measurements>
+  readonly end: () => Promise<void>
+}
+
 export interface Workload {
   readonly figures: ReadonlyArray<Figure>
-  /** How often a round measures it, where once says little. Default 1. */
-  readonly timesARound?: number
-  readonly measure: (bench: Bench, library: LibraryName) => Promise<Measurements>
+  /**
+   * How many turns each library takes in a round, while the others wait: what else the machine does then happens to all
+   * of them. Without, one library is done before the next is made ready.
+   */
+  readonly turns?: number
+  readonly open: (bench: Bench, library: LibraryName) => Promise<Session>
 }
 
 const strict: Setup = { protocol: "ocpp1.6", strict: true, concurrency: 1 }
@@ -32,13 +41,16 @@ export class Bench {
     return this.#quick ? full / 50 : full
   }
 
-  async between<A>(library: LibraryName, work: (pair: Pair) => Promise<A>): Promise<A> {
+  /** Two processes of a library, fresh but in a quick run. */
+  async session(library: LibraryName, open: (pair: Pair) => Promise<Session["measure"]>): Promise<Session> {
     const pair = this.#kept.get(library) ?? new Pair(library)
     if (this.#quick) this.#kept.set(library, pair)
+    const end = () => (this.#quick ? pair.stations.do("disconnect", undefined) : pair.end())
     try {
-      return await work(pair)
-    } finally {
-      await (this.#quick ? pair.stations.do("disconnect", undefined) : pair.end())
+      return { measure: await open(pair), end }
+    } catch (error) {
+      await end()
+      throw error
     }
   }
 
@@ -54,56 +66,60 @@ const connected = async ({ csms, stations }: Pair, setup: Setup, count: number):
   return port
 }
 
-/** Calls of so many stations, for a while, after a shorter while of warming up. */
-const calls = (figure: Figure, setup: Setup, stations: number): Workload => ({
+/** Calls for a while, turn by turn, after a longer while of warming up. */
+const calls = (figure: Figure, setup: Setup, stations: number, from: "stations" | "csms" = "stations"): Workload => ({
   figures: [figure],
-  measure: (bench, library) =>
-    bench.between(library, async (pair) => {
+  turns: 8,
+  open: (bench, library) =>
+    bench.session(library, async (pair) => {
       await connected(pair, setup, stations === 1 ? 1 : bench.count(stations))
-      const callFor = (milliseconds: number) => () =>
-        pair.stations.do("call", { inFlight: setup.concurrency, milliseconds: bench.milliseconds(milliseconds) })
-      await callFor(1_000)()
-      return { [figure]: await pair.measure(callFor(2_000)) }
+      const callFor = (milliseconds: number) => {
+        const limited = { milliseconds: bench.milliseconds(milliseconds) }
+        return from === "csms"
+          ? pair.csms.do("callStations", limited)
+          : pair.stations.do("call", { inFlight: setup.concurrency, ...limited })
+      }
+      await callFor(1_500)
+      return async () => ({ [figure]: await pair.measure(() => callFor(300)) })
     }),
 })
 
-const fromCsms: Workload = {
-  figures: ["fromCsms"],
-  measure: (bench, library) =>
-    bench.between(library, async (pair) => {
-      await connected(pair, strict, bench.count(100))
-      const callFor = (milliseconds: number) => () =>
-        pair.csms.do("callStations", { milliseconds: bench.milliseconds(milliseconds) })
-      await callFor(1_000)()
-      return { fromCsms: await pair.measure(callFor(2_000)) }
-    }),
-}
-
-const handshakes = (figure: Figure, how: "dial" | "connect"): Workload => ({
-  figures: [figure],
-  measure: (bench, library) =>
-    bench.between(library, async (pair) => {
+/** Handshakes: the first that a process ever makes, and those that it makes when it has made thousands. */
+const handshakes = (figure: Figure, how: "dial" | "connect", first: Figure): Workload => ({
+  figures: [figure, first],
+  open: (bench, library) =>
+    bench.session(library, async (pair) => {
       const port = await pair.csms.do("serve", strict)
-      const warmUp = bench.count(1_000)
-      await pair.stations.do(how, { port, setup: strict, count: warmUp })
-      const work = { port, setup: strict, count: bench.count(3_000), from: warmUp }
-      return { [figure]: await pair.measure(() => pair.stations.do(how, work)) }
+      let from = 0
+      const make = async (some: number) => {
+        const count = bench.count(some)
+        const work = { port, setup: strict, count, from }
+        from += count
+        return pair.measure(() => pair.stations.do(how, work))
+      }
+      return async () => {
+        const atFirst = await make(1_000)
+        await make(3_000)
+        return { [first]: atFirst, [figure]: await make(5_000) }
+      }
     }),
 })
 
 const idleConnections: Workload = {
   figures: ["heap", "rss"],
-  measure: (bench, library) =>
-    bench.between(library, async (pair) => {
+  open: (bench, library) =>
+    bench.session(library, async (pair) => {
       const some = bench.count(200)
       const port = await connected(pair, strict, some)
-      const before = await pair.csms.do("memory", undefined)
-      const count = bench.count(10_000)
-      await pair.stations.do("dial", { port, setup: strict, count, from: some })
-      const after = await pair.csms.do("memory", undefined)
-      return {
-        heap: { value: (after.heap - before.heap) / count },
-        rss: { value: (after.rss - before.rss) / count },
+      return async () => {
+        const before = await pair.csms.do("memory", undefined)
+        const count = bench.count(10_000)
+        await pair.stations.do("dial", { port, setup: strict, count, from: some })
+        const after = await pair.csms.do("memory", undefined)
+        return {
+          heap: { value: (after.heap - before.heap) / count },
+          rss: { value: (after.rss - before.rss) / count },
+        }
       }
     }),
 }
@@ -114,39 +130,47 @@ const coldStarts: { readonly [L in LibraryName]?: string } = {
   effect: "effect",
 }
 
+const startCold = (file: string): Measurements => {
+  const script = fileURLToPath(new URL(`./cold/${file}.mjs`, import.meta.url))
+  const start = performance.now()
+  const { status, stderr, stdout } = spawnSync(process.execPath, [script], { encoding: "utf8" })
+  if (status !== 0) throw new Error(stderr)
+  return { coldStart: { value: performance.now() - start }, coldStartCpu: { value: Number(stdout) } }
+}
+
 const coldStart: Workload = {
   figures: ["coldStart", "coldStartCpu"],
-  timesARound: 4,
-  measure: async (_, library) => {
+  turns: 4,
+  open: async (_, library) => {
     const file = coldStarts[library]
-    if (file === undefined) return {}
-    const script = fileURLToPath(new URL(`./cold/${file}.mjs`, import.meta.url))
-    const start = performance.now()
-    const { status, stderr, stdout } = spawnSync(process.execPath, [script], { encoding: "utf8" })
-    if (status !== 0) throw new Error(stderr)
-    return { coldStart: { value: performance.now() - start }, coldStartCpu: { value: Number(stdout) } }
+    return { measure: async () => (file === undefined ? {} : startCold(file)), end: async () => {} }
   },
 }
 
 /** One CSMS whose fleet grows; the same number of calls at each size, a hundred at a time, with every station in turn. */
 const fleet: Workload = {
   figures: ["fleet100", "fleet1000", "fleet10000", "growth", "growthCpu", "paced", "p50", "p95", "p99"],
-  measure: (bench, library) =>
-    bench.between(library, async (pair) => {
+  open: (bench, library) =>
+    bench.session(library, async (pair) => {
       const workers = bench.count(100)
-      const callInTurn = (count: number) => () => pair.stations.do("callInTurn", { count: bench.count(count), workers })
       const port = await connected(pair, strict, workers)
+      const callInTurn = (count: number) => pair.stations.do("callInTurn", { count: bench.count(count), workers })
+      const measured = async (): Promise<Measurement> => {
+        await callInTurn(30_000)
+        return pair.measure(() => callInTurn(40_000))
+      }
       const growTo = async (size: number, from: number): Promise<Measurement> => {
         const count = bench.count(size) - bench.count(from)
         await pair.stations.do("connect", { port, setup: strict, count, from: bench.count(from) })
-        return pair.measure(callInTurn(30_000))
+        return measured()
       }
-      await callInTurn(20_000)()
-      const fleet100 = await pair.measure(callInTurn(30_000))
-      const fleet1000 = await growTo(1_000, 100)
-      const paced = await latencies(pair, bench.milliseconds(6_000))
-      const fleet10000 = await growTo(10_000, 1_000)
-      return { fleet100, fleet1000, fleet10000, ...paced }
+      return async () => {
+        const fleet100 = await measured()
+        const fleet1000 = await growTo(1_000, 100)
+        const paced = await latencies(pair, bench.milliseconds(6_000))
+        const fleet10000 = await growTo(10_000, 1_000)
+        return { fleet100, fleet1000, fleet10000, ...paced }
+      }
     }),
 }
 
@@ -162,9 +186,9 @@ export const workloads: ReadonlyArray<Workload> = [
   calls("strict", strict, 100),
   calls("relaxed", { ...strict, strict: false }, 100),
   calls("transactionEvent", { ...strict, protocol: "ocpp2.0.1" }, 100),
-  fromCsms,
-  handshakes("accepted", "dial"),
-  handshakes("connected", "connect"),
+  calls("fromCsms", strict, 100, "csms"),
+  handshakes("accepted", "dial", "acceptedFirst"),
+  handshakes("connected", "connect", "connectedFirst"),
   idleConnections,
   coldStart,
   fleet,

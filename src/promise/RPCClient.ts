@@ -37,6 +37,7 @@ import {
   protocolNamed,
   protocolsOf,
   type RPCClientOptions,
+  type SharedOptions,
   timespan,
   toCore,
   toCoreWithDefaults,
@@ -126,8 +127,10 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
   /** Where calls go. */
   protected peer: (PeerBase<Side> & Peer<Side>) | undefined
-  #options: RPCClientOptions
-  #identity: string | undefined
+  #options: SharedOptions
+  #identity: string
+  /** That of the next `connect()`. */
+  #nextIdentity: string
   #response: IncomingMessage | undefined
   #attempts = 0
   #endTraffic: (() => void) | undefined
@@ -138,12 +141,14 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
   /** @throws {Error} naming the option that is missing or makes no sense. */
   constructor(options: RPCClientOptions)
-  /** @internal Of options that have been checked. */
-  constructor(options: RPCClientOptions, isChecked: true)
-  constructor(options: RPCClientOptions, isChecked?: true) {
+  /** @internal Of options that have been checked, and may be those of others too. */
+  constructor(options: SharedOptions, identity: string)
+  constructor(options: SharedOptions, identity?: string) {
     super()
-    this.#options = options
-    if (isChecked !== true) this.reconfigure(options ?? {})
+    this.#options = identity === undefined ? {} : options
+    this.#identity = identity ?? ""
+    this.#nextIdentity = this.#identity
+    if (identity === undefined) this.reconfigure(options ?? {})
   }
 
   static {
@@ -167,8 +172,8 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   }
 
   /** The identity. */
-  get identity(): string | undefined {
-    return this.#identity ?? this.#options.identity
+  get identity(): string {
+    return this.peer === undefined ? this.#nextIdentity : this.#identity
   }
 
   /** The state: `RPCClient.CONNECTING`, `OPEN`, `CLOSING` or `CLOSED`. */
@@ -183,14 +188,15 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
   /** Changes any option. A new identity takes effect at the next `connect()`. */
   reconfigure(options: Partial<RPCClientOptions>): void {
-    const changed = { ...this.#options, ...options }
-    checkOptions(changed, clientOptions)
-    if (typeof changed.identity !== "string" || changed.identity === "") throw new Error("'identity' is required")
+    const { identity, ...changed } = { ...this.#options, identity: this.#nextIdentity, ...options }
+    checkOptions({ identity, ...changed }, clientOptions)
+    if (typeof identity !== "string" || identity === "") throw new Error("'identity' is required")
     protocolsOf(changed)
     settings(toCoreWithDefaults(changed))
     Backoff.exponential(changed.backoff)
     this.reconfigurePeer(options)
     this.#options = changed
+    this.#nextIdentity = identity
   }
 
   protected reconfigurePeer(options: Partial<RPCClientOptions>): void {
@@ -210,9 +216,10 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
   #makeClient(): ReconnectingClient {
     const options = this.#options
-    this.#identity = options.identity
+    const identity = this.#nextIdentity
+    this.#identity = identity
     this.#attempts = 0
-    connectionUrl(options.endpoint ?? defaultEndpoint, options.identity, options.query)
+    connectionUrl(options.endpoint ?? defaultEndpoint, identity, options.query)
     const dial: Dial = (protocols) =>
       Effect.tap(
         Effect.suspend(() => dialler(this.#dialOptions())(protocols)),
@@ -227,7 +234,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
       {
         callTimeout: 60_000,
         ...toCoreWithDefaults(options),
-        identity: options.identity,
+        identity,
         protocols: protocolsOf(options).map((protocol) => ({
           ...protocol,
           validator: this.#validatorOf(protocol.name),
@@ -249,10 +256,9 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
   #dialOptions(): Parameters<typeof dialler>[0] {
     const { endpoint = defaultEndpoint, headers, password, query, wsOptions, wsOpts } = this.#options
-    const identity = this.#identity ?? this.#options.identity
     return {
       endpoint,
-      identity,
+      identity: this.#identity,
       ...(password == null ? undefined : { password }),
       ...(headers === undefined ? undefined : { headers }),
       ...(query === undefined ? undefined : { query }),
@@ -378,16 +384,16 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
   /** @internal The handlers as the core asks for them: at every call, for they come and go. */
   handlers(): Handlers.Handlers {
+    const toRPCError = (error: Error) => this.#toRPCError(error)
     return Handlers.dynamic((action) => {
       const handler = this.#handlers.get(action) ?? this.#wildcard
       if (handler === undefined) return undefined
-      return (params, { action, messageId }) =>
-        new InboundCall(action, params, messageId, this.#toRPCError).handleBy(handler)
+      return (params, { action, messageId }) => new InboundCall(action, params, messageId, toRPCError).handleBy(handler)
     })
   }
 
   /** What a handler throws is passed on with its message, and with the rest of it only where that is asked for. */
-  readonly #toRPCError = (error: Error): RPCError => {
+  #toRPCError(error: Error): RPCError {
     if (isRPCError(error)) return error
     const details = this.#options.respondWithDetailedErrors === true ? plain(error) : {}
     return new RPCGenericError(textOf(error.message), details)

@@ -14,7 +14,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { checkOptions } from "../connection/Checks.ts"
 import type { CloseOptions } from "../connection/Rpc.ts"
-import * as Handlers from "../Handlers.ts"
 import type { Handshake } from "../Handshake.ts"
 import { ListenError } from "../server/HttpServer.ts"
 import { AcceptedStation, type Event, type Options, StationServer } from "../server/StationServer.ts"
@@ -25,6 +24,7 @@ import {
   protocolNamed,
   protocolsOf,
   type RPCServerOptions,
+  type SharedOptions,
   serverOptions,
   toCoreWithDefaults,
 } from "./options.ts"
@@ -71,11 +71,17 @@ export type AuthCallback = (
   signal: AbortSignal,
 ) => unknown
 
+/** A station that knows the client as which the program sees it. */
+class ClientStation extends AcceptedStation {
+  client: RPCServerClient | undefined = undefined
+}
+
 /** A server, as documented. */
 export class RPCServer extends EventEmitter<RPCServerEvents> {
   #options: RPCServerOptions
-  readonly #server: StationServer<AcceptedStation>
-  readonly #clients = new WeakMap<AcceptedStation, RPCServerClient>()
+  readonly #server: StationServer<ClientStation>
+  /** What every client is made with. */
+  #clientOptions: SharedOptions
   /** Why an upgrade has come to nothing, where the core has only the HTTP status. */
   readonly #aborts = new WeakMap<IncomingMessage, Error>()
 
@@ -84,22 +90,21 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
     super()
     checkOptions(options, serverOptions)
     this.#options = options
-    const face = { Station: AcceptedStation, context: () => Context.empty() }
-    const handlers: Options<never, AcceptedStation>["handlers"] = (station) => [
-      this.#clients.get(station)?.handlers() ?? Handlers.dynamic(() => undefined),
-    ]
+    this.#clientOptions = clientOptionsOf(options)
+    const face = { Station: ClientStation, context: () => Context.empty() }
+    const handlers: Options<never, ClientStation>["handlers"] = ({ client }) =>
+      client === undefined ? [] : [client.handlers()]
     const core = { ...toCoreServer(options), duplicateIdentity: "allow" as const, handlers }
     this.#server = new StationServer(core, face, environment, Context.empty())
     this.#server.subscribe((event) => this.#tell(event))
   }
 
-  #tell(event: Event<AcceptedStation>): void {
+  #tell(event: Event<ClientStation>): void {
     switch (event._tag) {
       case "Connected": {
         const { station } = event
-        const { protocolRequired, wssOptions, ...options } = this.#options
-        const client = new RPCServerClient({ ...options, identity: station.identity }, station)
-        this.#clients.set(station, client)
+        const client = new RPCServerClient(this.#clientOptions, station)
+        station.client = client
         return emitSafely(this, "client", [client])
       }
       case "UpgradeAborted": {
@@ -124,6 +129,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
     checkOptions(changed, serverOptions)
     this.#server.reconfigure(toCoreServer(changed))
     this.#options = changed
+    this.#clientOptions = clientOptionsOf(changed)
   }
 
   /** Sets the callback that decides who may connect. Without one, everybody may. */
@@ -208,7 +214,9 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
   }
 }
 
-const toCoreServer = (options: RPCServerOptions): Options<never, AcceptedStation> => ({
+const clientOptionsOf = ({ protocolRequired, wssOptions, ...options }: RPCServerOptions): SharedOptions => options
+
+const toCoreServer = (options: RPCServerOptions): Options<never, ClientStation> => ({
   ...toCoreWithDefaults(options),
   protocols: protocolsOf(options),
   allowNoProtocol: options.protocolRequired !== true,

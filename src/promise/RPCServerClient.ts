@@ -2,7 +2,7 @@
 import type { IncomingMessage } from "node:http"
 import { type Handshake, readAll } from "../Handshake.ts"
 import type { AcceptedStation } from "../server/StationServer.ts"
-import type { RPCClientOptions } from "./options.ts"
+import type { SharedOptions } from "./options.ts"
 import { RPCClient } from "./RPCClient.ts"
 
 /** A handshake as it is documented: everything there, and the root as `/`. */
@@ -19,9 +19,9 @@ export class RPCServerClient<P extends string = string> extends RPCClient<P> {
   // biome-ignore lint/suspicious/noExplicitAny: documented as `*`
   readonly session: any
 
-  constructor(options: RPCClientOptions, station: AcceptedStation) {
-    // They are those of the server.
-    super(options, true)
+  /** @param options those of the server, checked and shared by all its clients */
+  constructor(options: SharedOptions, station: AcceptedStation) {
+    super(options, station.identity)
     this.#station = station
     // The socket keeps its peer's address beyond its own end for whoever has asked before.
     void station.handshake.remoteAddress

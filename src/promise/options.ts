@@ -54,6 +54,9 @@ export interface RPCClientOptions extends CommonOptions {
   wsOptions?: ClientOptions
 }
 
+/** What clients of one server have in common. */
+export type SharedOptions = Omit<RPCClientOptions, "identity">
+
 /** Exponential back-off; times in milliseconds. */
 export interface BackoffOptions {
   /** Default 1,000. */
