@@ -30,6 +30,17 @@ interface About {
   readonly request: unknown
 }
 
+/** What an event says of its call. */
+export const about = (
+  call: { readonly messageId: string; readonly action: string; readonly payload: unknown },
+  outbound: boolean,
+): About => ({
+  outbound,
+  messageId: call.messageId,
+  action: call.action,
+  request: call.payload,
+})
+
 /** What happens on a connection, in the order in which it happens. */
 export type Event =
   | FrameEvent

@@ -3,7 +3,7 @@
  *
  * Everything here happens in the tick in which its cause happens: a message is decoded, dispatched and, when its handler
  * does not suspend, answered before the next one is read. The rooms beside it keep what must be kept: {@link Outbound} our
- * calls, {@link Inbound} the peer's, {@link Hub} the observers.
+ * calls, {@link Inbound} the peer's, {@link Judge} what may be said, {@link Hub} the observers.
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -22,18 +22,17 @@ import {
   RPCGenericError,
   RPCInternalError,
   RPCNotImplementedError,
-  RPCProtocolError,
 } from "../RPCError.ts"
 import { isSendableCode, type Listener, type Transport } from "../Transport.ts"
-import type { Part, Validator } from "../Validator.ts"
 import * as Wire from "../Wire.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
-import type { Hub } from "./Event.ts"
+import { about, type Hub } from "./Event.ts"
 import * as Inbounds from "./Inbound.ts"
+import { Judge, textOf } from "./Judge.ts"
 import * as KeepAlives from "./KeepAlive.ts"
 import type { Direction, Live, Meters, Outcome } from "./Meters.ts"
 import type { Carrier, Outbound, Pending } from "./Outbound.ts"
-import { type Configured, isStrict } from "./Settings.ts"
+import type { Configured } from "./Settings.ts"
 import * as Tracing from "./Tracing.ts"
 
 /** One of the two sides. */
@@ -89,7 +88,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   readonly #router: Router
   readonly #inbound: Inbounds.Inbound
   readonly #keepAlive: KeepAlives.KeepAlive
-  #validator: Validator | undefined
+  readonly #judge: Judge
   #answered: Set<string> | undefined
   #state: "open" | "draining" | "closing" | "closed" = "open"
   /** Why we end the connection, when we do. */
@@ -103,9 +102,9 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     this.#transport = transport
     this.dialect = dialect
     this.#router = router
+    this.#judge = new Judge(owner, dialect)
     this.#inbound = new Inbounds.Inbound(owner, owner.alarms, owner.meters, this)
     this.#keepAlive = new KeepAlives.KeepAlive(owner, owner.alarms, this)
-    this.reconfigured()
     owner.meters.opened(this)
   }
 
@@ -154,8 +153,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
 
   /** The settings have changed. */
   reconfigured(pings = false): void {
-    const { name, validator } = this.dialect
-    this.#validator = isStrict(this.#owner.settings.strictMode, name) ? validator : undefined
+    this.#judge.reconfigured()
     this.#inbound.pump()
     if (pings && this.#state === "open") this.#keepAlive.start()
   }
@@ -200,9 +198,8 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   #onRequest(text: string, call: Frame.Call | Frame.Send): void {
     const hub = this.#hub
     const repliesTo = call._tag === "Call" ? call.messageId : undefined
-    if (this.#validator !== undefined && call.messageId.length > 36 && [...call.messageId].length > 36) {
-      return this.#onBadMessage(text, new RPCFrameworkError("the message id is longer than 36 characters"), repliesTo)
-    }
+    const unanswerable = this.#judge.messageId(call.messageId)
+    if (unanswerable !== undefined) return this.#onBadMessage(text, unanswerable, repliesTo)
     const refusal = this.#inbound.refusal(call)
     if (refusal instanceof RPCFrameworkError) return this.#onBadMessage(text, refusal, repliesTo)
     this.#badMessages = 0
@@ -212,18 +209,9 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const handler = this.#route(call)
     if (handler === undefined)
       return this.#refuse(call, new RPCNotImplementedError(`${clip(call.action)} has no handler`))
-    const invalid = this.#checkRequest(call)
+    const invalid = this.#judge.request(call)
     if (invalid !== undefined) return this.#refuse(call, invalid)
     this.#inbound.handle(call.payload == null ? { ...call, payload: {} } : call, handler)
-  }
-
-  /** The fault of a request in strict mode, unless it is to be let through. */
-  #checkRequest(call: Frame.Call | Frame.Send): RPCError | undefined {
-    if (this.#validator === undefined) return undefined
-    const wrong = wrongKind(this.dialect, call.action, call._tag)
-    if (wrong === undefined) return this.#checkInbound(call, "request", call.payload)
-    this.#tellInvalid("peer", call, "request", call.payload, wrong)
-    return wrong
   }
 
   #route(call: Frame.Call | Frame.Send): AnyHandler<never> | undefined {
@@ -240,7 +228,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const call = outbound.find(messageId)
     if (call === undefined) return this.#onBadMessage(text, answersNothing())
     this.#badMessages = 0
-    const invalid = this.#checkInbound(call, "response", payload)
+    const invalid = this.#judge.result(call, payload)
     if (invalid === undefined) {
       const result = payload ?? {}
       if (hub.active) hub.emit({ _tag: "CallResult", result, ...about(call, true) })
@@ -279,54 +267,6 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     this.#owner.onFatal({ code: 1002, reason: "too many bad messages" })
   }
 
-  /** The fault of a payload that the peer sent, unless it is to be let through. */
-  #checkInbound(call: Frame.Call | Frame.Send | Pending, part: Part, payload: unknown): RPCError | undefined {
-    const { validateInbound } = this.#owner.settings
-    if (validateInbound === "ignore") return undefined
-    const error = this.#check("peer", call, part, payload)
-    return validateInbound === "reject" ? error : undefined
-  }
-
-  #check(
-    sender: "us" | "peer",
-    call: Frame.Call | Frame.Send | Pending,
-    part: Part,
-    payload: unknown,
-  ): RPCError | undefined {
-    const error = this.#judge(call.action, part, payload)
-    if (error !== undefined) this.#tellInvalid(sender, call, part, payload, error)
-    return error
-  }
-
-  #tellInvalid(
-    sender: "us" | "peer",
-    call: Frame.Call | Frame.Send | Pending,
-    part: Part,
-    payload: unknown,
-    error: RPCError,
-  ): void {
-    this.#owner.meters.validationFailure(sender)
-    const hub = this.#hub
-    if (hub.active) {
-      const result = part === "response" ? payload : undefined
-      const outbound = (sender === "us") === (part === "request")
-      hub.emit({ _tag: "ValidationFailure", sender, part, result, error, ...about(call, outbound) })
-    }
-  }
-
-  /** A validator of the user's may throw; then nobody can say that the payload is valid. */
-  #judge(action: string, part: Part, payload: unknown): RPCError | undefined {
-    if (this.#validator === undefined) return undefined
-    if (payload === undefined && part === "request") {
-      return new RPCFormatViolationError("the payload (element 3) is missing")
-    }
-    try {
-      return this.#validator.check(action, part, payload)
-    } catch (error) {
-      return new RPCInternalError(`the validator failed: ${textOf(error)}`)
-    }
-  }
-
   conclude(call: Frame.Call | Frame.Send, exit: Exit.Exit<unknown, unknown>): Outcome {
     if (exit._tag === "Success") return this.#answer(call, exit.value)
     const failure = exit.cause.reasons.find(Cause.isFailReason)?.error
@@ -342,7 +282,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const hub = this.#hub
     const { settings } = this.#owner
     const payload = (response ?? {}) as Schema.Json
-    const invalid = this.#check("us", call, "response", payload)
+    const invalid = this.#judge.ownResult(call, payload)
     if (invalid !== undefined) {
       this.#reportDefect(call, "the response of a handler is not valid", Cause.fail(invalid))
       const detail = settings.respondWithDetailedErrors ? `: ${invalid.message}` : ""
@@ -397,23 +337,12 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   }
 
   prepare(call: Pending): string | RPCError {
-    const protocol = this.dialect
+    const fault = this.#judge.ownRequest(call)
+    if (fault !== undefined) return fault
     const { messageId } = call
-    const { action, declaration, kind } = call.request
-    const known = protocol.actions.get(action)
-    if (declaration !== undefined && known !== declaration) {
-      return new RPCProtocolError(`this ${action} is not an action of ${spoken(protocol)}, which the connection speaks`)
-    }
-    const misuse = wrongKind(protocol, action, kind)
-    if (misuse !== undefined) return misuse
-    if (kind === "Send" && !protocol.extendedFrames) {
-      return new RPCProtocolError(`${action} cannot be sent: ${spoken(protocol)} knows no SEND`)
-    }
-    const payload = call.payload ?? {}
-    const invalid = this.#check("us", call, "request", payload)
-    if (invalid !== undefined) return invalid
+    const { action, kind, payload } = call.request
     try {
-      return Wire.encode({ _tag: kind, messageId, action, payload: payload as Schema.Json }, protocol.spelling)
+      return Wire.encode({ _tag: kind, messageId, action, payload: payload as Schema.Json }, this.dialect.spelling)
     } catch (error) {
       return new RPCFormatViolationError(`the payload of ${action} cannot be written as JSON: ${textOf(error)}`)
     }
@@ -550,16 +479,6 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   }
 }
 
-const about = (
-  call: { readonly messageId: string; readonly action: string; readonly payload: unknown },
-  outbound: boolean,
-) => ({
-  outbound,
-  messageId: call.messageId,
-  action: call.action,
-  request: call.payload,
-})
-
 const errorFrame = (_tag: "CallError" | "CallResultError", messageId: string, error: RPCError): Frame.CallError => ({
   _tag: _tag as "CallError",
   messageId,
@@ -568,15 +487,6 @@ const errorFrame = (_tag: "CallError" | "CallResultError", messageId: string, er
   // Whoever makes an error without the help of the types may give it anything.
   details: (Array.isArray(error.details) ? {} : error.details) as { readonly [key: string]: Schema.Json },
 })
-
-/** A SEND of what is called, or a CALL of what is only sent. */
-const wrongKind = ({ actions }: Dialect, name: string, kind: "Call" | "Send"): RPCError | undefined => {
-  const known = actions.get(name)
-  if (known === undefined || (known.kind === "send") === (kind === "Send")) return undefined
-  return new RPCProtocolError(`${name} is a ${known.kind === "send" ? "SEND, which has no answer" : "CALL"}`)
-}
-
-const spoken = (protocol: Dialect) => protocol.name || "no subprotocol"
 
 const answersNothing = () => new RPCFrameworkError("the message answers no call of ours")
 
@@ -588,5 +498,3 @@ const clip = (text: string) => {
     (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
   )
 }
-
-const textOf = (error: unknown) => (error instanceof Error ? error.message : "unknown reason")

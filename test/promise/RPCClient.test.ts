@@ -847,14 +847,12 @@ describe("call", () => {
   })
 
   it("callTimeoutMs of the call goes before that of the client", async () => {
-    const { client } = await connected({}, { callTimeoutMs: 5 }, (station) =>
-      station.handle(async () => {
-        await new Promise((resolve) => setTimeout(resolve, 20))
-        return "late"
-      }),
-    )
-    expect(await client.call("Slow", {}, { callTimeoutMs: 5000 })).toBe("late")
+    const { client, peer } = await connectedToRaw({ callTimeoutMs: 5, callConcurrency: 2 })
+    const patient = client.call("Slow", {}, { callTimeoutMs: 5000 })
+    const [, id] = await peer.receive()
     expect(await rejection(client.call("Slow"))).toBeInstanceOf(TimeoutError)
+    peer.send([3, id, "late"])
+    expect(await patient).toBe("late")
   })
 
   it("a late answer resolves nothing, and is a bad message", async () => {
