@@ -21,10 +21,10 @@ import type * as Protocol from "./Protocol.ts"
 import type { Transport } from "./Transport.ts"
 
 export * from "./ConnectionError.ts"
+export type { CloseInfo, CloseOptions } from "./connection/Closing.ts"
 export type { Event, FrameEvent, Observer } from "./connection/Event.ts"
 export type { CallFailure } from "./connection/Outbound.ts"
 export { type CallOptions, type Side, State } from "./connection/Peer.ts"
-export type { CloseInfo, CloseOptions } from "./connection/Rpc.ts"
 export type { Options } from "./connection/Settings.ts"
 
 /** One connection, for us who are `Self`. */

@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Ws from "ws"
 import { addressOf, type ConnectError, connectError, handshakeFailure, UnexpectedHttpResponse } from "./ConnectError.ts"
 import * as Alarms from "./connection/Alarms.ts"
+import { millis, type Options } from "./connection/Settings.ts"
 import { closeReason, isSendableCode, type Listener, surface, type Transport } from "./Transport.ts"
 
 export type { ClientOptions, ServerOptions } from "ws"
@@ -30,6 +31,21 @@ export interface SocketOptions {
   readonly perMessageDeflate?: boolean | Ws.PerMessageDeflateOptions
 }
 
+/** How long a socket may outlast its last frame. */
+type Closing = Pick<Options, "closeTimeout">
+
+/** The longest time for which there are timers, in milliseconds. */
+const longestTimer = 2 ** 31 - 1
+
+/** {@link SocketOptions} as `ws` takes them, without those that are not given. */
+const toWs = ({ closeTimeout, maxFragments, maxPayload }: SocketOptions & Closing) => ({
+  ...(maxPayload === undefined ? undefined : { maxPayload }),
+  ...(maxFragments === undefined ? undefined : { maxFragments }),
+  ...(closeTimeout === undefined
+    ? undefined
+    : { closeTimeout: Math.min(millis("closeTimeout", closeTimeout), longestTimer) }),
+})
+
 /** The limits that hold for every socket. `ws` documents each; its own defaults are far above what OCPP needs. */
 const limits = {
   maxPayload: 1024 * 1024,
@@ -47,7 +63,7 @@ const serverDeflate: Ws.PerMessageDeflateOptions = {
 }
 
 /** How to reach a server. */
-export interface DialOptions extends SocketOptions {
+export interface DialOptions extends SocketOptions, Closing {
   /** What the client offers, in order of preference. */
   readonly protocols: ReadonlyArray<string>
   readonly headers?: Readonly<Record<string, string>>
@@ -97,14 +113,13 @@ const handshake = (
       done(exit)
     }
     let socket: Socket
-    const { maxFragments, maxPayload, perMessageDeflate, webSocket } = options
+    const { perMessageDeflate, webSocket } = options
     try {
       socket = new Socket(url, [...options.protocols], {
         minVersion: "TLSv1.2",
         ...limits,
         perMessageDeflate: perMessageDeflate ?? false,
-        ...(maxPayload === undefined ? undefined : { maxPayload }),
-        ...(maxFragments === undefined ? undefined : { maxFragments }),
+        ...toWs(options),
         ...webSocket,
         headers: { ...webSocket?.headers, ...options.headers },
       })
@@ -148,8 +163,10 @@ export interface Acceptor {
 }
 
 /** An acceptor with its own limits. `webSocket` is anything else that `ws` takes. */
-export const makeAcceptor = (options: SocketOptions & { readonly webSocket?: Ws.ServerOptions } = {}): Acceptor => {
-  const { maxFragments, maxPayload, perMessageDeflate = true, webSocket } = options
+export const makeAcceptor = (
+  options: SocketOptions & Closing & { readonly webSocket?: Ws.ServerOptions } = {},
+): Acceptor => {
+  const { perMessageDeflate = true, webSocket } = options
   if (webSocket?.verifyClient !== undefined || webSocket?.handleProtocols != null) {
     throw new TypeError("webSocket must not have verifyClient or handleProtocols: that is what auth decides")
   }
@@ -158,8 +175,7 @@ export const makeAcceptor = (options: SocketOptions & { readonly webSocket?: Ws.
     clientTracking: false,
     ...limits,
     perMessageDeflate: perMessageDeflate === true ? serverDeflate : perMessageDeflate,
-    ...(maxPayload === undefined ? undefined : { maxPayload }),
-    ...(maxFragments === undefined ? undefined : { maxFragments }),
+    ...toWs(options),
     ...webSocket,
     noServer: true,
     WebSocket: Socket,

@@ -13,9 +13,10 @@ import * as Backoff from "../Backoff.ts"
 import { ConnectError } from "../ConnectError.ts"
 import { DisconnectedError } from "../ConnectionError.ts"
 import { type Checks, checkOptions, handlers, subprotocols, text, whenRead } from "../connection/Checks.ts"
+import { type CloseInfo, type CloseOptions, sendable } from "../connection/Closing.ts"
 import type { Environment } from "../connection/Environment.ts"
 import { type Peer, PeerBase, State } from "../connection/Peer.ts"
-import { type CloseInfo, type CloseOptions, type Owner, Rpc } from "../connection/Rpc.ts"
+import { type Owner, Rpc } from "../connection/Rpc.ts"
 import {
   type Options as ConnectionOptions,
   checkStrictMode,
@@ -80,6 +81,8 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
   /** The life of the client from `connect` to closed. */
   #life: Fiber.Fiber<void> | undefined
   #opened = Deferred.makeUnsafe<void, ConnectFailure>()
+  /** How many wait for it. */
+  #waiting = 0
   #closed = Deferred.makeUnsafe<CloseInfo>()
 
   /** @param context what handlers are given, and the schedule */
@@ -99,17 +102,16 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
     this.#protocols = options.protocols ?? []
     this.#handlers = options.handlers ?? []
     checkStrictMode(options.strictMode, this.#protocols)
-    if (options.reconnect !== undefined && options.reconnect !== false && !Schedule.isSchedule(options.reconnect)) {
-      throw new RangeError(`reconnect must be a Schedule or false; got ${String(options.reconnect)}`)
-    }
-    this.#reconnect = options.reconnect === false ? undefined : (options.reconnect ?? defaultReconnect)
+    this.#reconnect = scheduleOf(options.reconnect ?? defaultReconnect)
     this.#resetAfter = millis("reconnectResetAfter", options.reconnectResetAfter ?? 10_000)
     this.#context = context(this)
   }
 
   override reconfigure(options: ConnectionOptions & Pick<Options, "reconnect">): void {
+    checkStrictMode(options.strictMode, this.#protocols)
+    const reconnect = options.reconnect === undefined ? this.#reconnect : scheduleOf(options.reconnect)
     super.reconfigure(options)
-    if (options.reconnect !== undefined) this.#reconnect = options.reconnect === false ? undefined : options.reconnect
+    this.#reconnect = reconnect
   }
 
   get protocol(): string {
@@ -126,20 +128,25 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
       if (this.state === State.CLOSING) return Effect.andThen(this.closed, this.connect)
       if (this.#isShut) return new ConnectError({ message: "the client's Scope is closed", retryable: false })
       if (this.state === State.CLOSED) this.#start()
-      return Effect.onInterrupt(Deferred.await(this.#opened), () => Effect.sync(() => this.#abandon()))
+      this.#waiting++
+      const opened = Effect.ensuring(
+        Deferred.await(this.#opened),
+        Effect.sync(() => this.#waiting--),
+      )
+      return Effect.onInterrupt(opened, () => Effect.sync(() => this.#abandon()))
     })
   }
 
-  /** Nobody waits for the first connection any more. */
+  /** Ends the attempt to open the first connection once nobody waits for it any more. */
   #abandon(): void {
-    if (this.state === State.CONNECTING && this.rpc === undefined) this.#startClose({})
+    if (this.#waiting === 0 && this.state === State.CONNECTING && this.rpc === undefined) this.#startClose({})
   }
 
   sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
     return Effect.suspend(() => {
       if (this.state === State.CLOSED) return DisconnectedError.of(1006, "closed", false)
-      if (this.state !== State.CONNECTING) this.rpc?.sendRaw(message)
-      else if (this.#raw.length < this.settings.maxQueuedCalls) this.#raw.push(message)
+      if (this.state === State.CLOSING || (this.state === State.OPEN && this.rpc?.sendRaw(message))) return Effect.void
+      if (this.#raw.length < this.settings.maxQueuedCalls) this.#raw.push(message)
       else return DisconnectedError.of(1006, "too many messages wait for a connection", false)
       return Effect.void
     })
@@ -147,7 +154,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
 
   close(options: CloseOptions = {}): Effect.Effect<CloseInfo> {
     return Effect.suspend(() => {
-      this.#startClose(options)
+      this.#startClose(sendable(options))
       return this.closed
     })
   }
@@ -202,12 +209,16 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
       }
       let transport = first.value
       let next: Wait | undefined
+      let schedule = this.#reconnect
       for (;;) {
         const openedAt = this.alarms.now()
         const lost = yield* this.#carry(transport)
         if (this.state !== State.CONNECTING) return finish(lost)
-        const startsAfresh = next === undefined || this.alarms.now() - openedAt >= this.#resetAfter
-        if (startsAfresh) next = yield* this.#policy()
+        const hasLasted = this.alarms.now() - openedAt >= this.#resetAfter
+        if (next === undefined || hasLasted || schedule !== this.#reconnect) {
+          schedule = this.#reconnect
+          next = yield* this.#policy()
+        }
         if (next === undefined) return finish(lost)
         const again = yield* Effect.exit(this.#retry(DisconnectedError.of(lost.code, lost.reason, true), next))
         if (again._tag === "Failure") {
@@ -284,8 +295,10 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
       this.become(State.CONNECTING)
       this.#opened = Deferred.makeUnsafe()
     }
+    // Whoever hears of it may begin another life, with a connection of its own to lose.
+    const lost = this.#lost
     this.hub.emit({ _tag: "Disconnect", ...info })
-    this.#lost?.(info)
+    lost?.(info)
   }
 
   #startClose(options: CloseOptions): void {
@@ -318,6 +331,11 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
 }
 
 const defaultReconnect = Backoff.ocpp()
+
+const scheduleOf = (reconnect: NonNullable<Options["reconnect"]>) => {
+  if (reconnect === false || Schedule.isSchedule(reconnect)) return reconnect === false ? undefined : reconnect
+  throw new RangeError(`reconnect must be a Schedule or false; got ${String(reconnect)}`)
+}
 
 /** What `connect` fails with when the client closes before it is connected. */
 const closedMeanwhile = () =>

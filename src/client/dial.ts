@@ -7,7 +7,7 @@ import type * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { ConnectError, UnexpectedHttpResponse } from "../ConnectError.ts"
 import { type Checks, query, record, text, whenRead } from "../connection/Checks.ts"
-import { millis, socketOptions } from "../connection/Settings.ts"
+import { type Options as ConnectionOptions, millis, socketOptions } from "../connection/Settings.ts"
 import type { Transport } from "../Transport.ts"
 import * as WebSocket from "../WebSocket.ts"
 
@@ -18,7 +18,7 @@ export type ConnectFailure = ConnectError | UnexpectedHttpResponse
 export type Dial = (protocols: ReadonlyArray<string>) => Effect.Effect<Transport, ConnectFailure>
 
 /** Where to dial. */
-export interface DialOptions extends WebSocket.SocketOptions {
+export interface DialOptions extends WebSocket.SocketOptions, Pick<ConnectionOptions, "closeTimeout"> {
   /** The station's identity, as it is: it is percent-encoded in the URL. */
   readonly identity: string
   /** The URL of the CSMS, `ws://` or `wss://`, without the identity. */
@@ -44,6 +44,7 @@ export const dialOptions: Checks<DialOptions> = {
   headers: record,
   query,
   handshakeTimeout: whenRead,
+  closeTimeout: whenRead,
   webSocket: record,
 }
 

@@ -93,7 +93,7 @@ export class Hub<E extends { readonly _tag: string } = Event> {
   #lifeObservers: ReadonlyArray<Observer<E>> = none
   #closed = false
   /** What is being told, then what observers have caused meanwhile. */
-  readonly #untold: Array<E> = []
+  readonly #untold: Array<E | (() => void)> = []
 
   /** Whether Close was told, and no Connecting since. */
   get closed(): boolean {
@@ -111,12 +111,22 @@ export class Hub<E extends { readonly _tag: string } = Event> {
     this.#untold.push(event)
     if (this.#untold.length > 1) return
     // What an observer causes is told after what he was told: to everyone in the same order.
-    for (let next: E | undefined = event; next !== undefined; next = this.#untold[0]) {
-      const told = next
-      if (isLife(told)) for (const observer of this.#lifeObservers) guarded(() => observer(told))
-      for (const observer of this.#observers) guarded(() => observer(told))
+    for (let next: E | (() => void) | undefined = event; next !== undefined; next = this.#untold[0]) {
+      if (typeof next === "function") next()
+      else this.#tell(next)
       this.#untold.shift()
     }
+  }
+
+  #tell(event: E): void {
+    if (isLife(event)) for (const observer of this.#lifeObservers) guarded(() => observer(event))
+    for (const observer of this.#observers) guarded(() => observer(event))
+  }
+
+  /** Goes on once everybody has been told of what has been emitted so far. */
+  afterwards(goOn: () => void): void {
+    if (this.#untold.length === 0) goOn()
+    else this.#untold.push(goOn)
   }
 
   /** Calls the observer for every event from now on, until the returned function is called. */

@@ -28,6 +28,8 @@ export interface Owner {
   /** What handlers are given. */
   readonly handlerContext: () => Context.Context<never>
   readonly subject: Tracing.Subject
+  /** As what a call is counted. */
+  readonly meterName: (action: string) => string
 }
 
 interface Running {
@@ -55,7 +57,11 @@ const startOf = (handler: AnyHandler<never>, call: Call | Send): Effect.Effect<u
 interface Waiting {
   readonly call: Call | Send
   readonly handler: AnyHandler<never>
+  readonly length: number
 }
+
+/** How many characters the calls of a peer may have that have not been answered; one call may have more. */
+const maxHeldLength = 64 * 1024 * 1024
 
 export class Inbound implements Alarm {
   entry: Alarm["entry"]
@@ -70,6 +76,8 @@ export class Inbound implements Alarm {
   #handlers: Handlers | undefined
   /** Handlers that have not suspended yet: one, or more when a handler's own doing starts others. */
   #starting = 0
+  /** The characters of the calls that wait, or whose handlers have suspended. */
+  #heldLength = 0
   #pumping = false
   #stopped = false
   #onIdle: (() => void) | undefined
@@ -91,7 +99,7 @@ export class Inbound implements Alarm {
   }
 
   /** Why a call cannot be taken now, if so. */
-  refusal(call: Call | Send): RPCError | undefined {
+  refusal(call: Call | Send, length: number): RPCError | undefined {
     if (this.#running === undefined) return undefined
     if (this.#running.has(call.messageId) || this.#waiting?.has(call.messageId)) {
       return new RPCFrameworkError("a call with this message id is being handled")
@@ -100,17 +108,21 @@ export class Inbound implements Alarm {
     if (this.#occupied >= handlerConcurrency && (this.#waiting?.size ?? 0) >= maxQueuedHandlers) {
       return new RPCGenericError(`${this.size} calls are being handled`)
     }
+    if (this.#heldLength > 0 && this.#heldLength + length > maxHeldLength) {
+      return new RPCGenericError(`calls of ${this.#heldLength} characters are being handled`)
+    }
     return undefined
   }
 
   /** Handles a call, now or when its turn comes. */
-  handle(call: Call | Send, handler: AnyHandler<never>): void {
-    if (this.#occupied < this.#configured.settings.handlerConcurrency) return this.#run(call, handler)
+  handle(call: Call | Send, handler: AnyHandler<never>, length: number): void {
+    if (this.#occupied < this.#configured.settings.handlerConcurrency) return this.#run(call, handler, length)
     this.#waiting ??= new Map()
-    this.#waiting.set(call.messageId, { call, handler })
+    this.#waiting.set(call.messageId, { call, handler, length })
+    this.#heldLength += length
   }
 
-  #run(call: Call | Send, handler: AnyHandler<never>): void {
+  #run(call: Call | Send, handler: AnyHandler<never>, length: number): void {
     if (this.#stopped) return
     this.#starting++
     const startedAt = this.#alarms.now()
@@ -120,11 +132,11 @@ export class Inbound implements Alarm {
       this.#starting--
       return this.#finish(call, startedAt, effect)
     }
-    const fiber = this.#handlers.fork(Effect.annotateLogs(effect, { action: call.action, messageId: call.messageId }))
+    const fiber = this.#handlers.fork(Effect.annotateLogs(effect, Tracing.annotationsOf(call)))
     this.#starting--
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#finish(call, startedAt, exit)
-    this.#follow(call, startedAt, fiber)
+    this.#follow(call, startedAt, fiber, length)
   }
 
   #makeHandlers(): Handlers {
@@ -142,13 +154,15 @@ export class Inbound implements Alarm {
   }
 
   /** A handler has suspended. */
-  #follow(call: Call | Send, startedAt: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+  #follow(call: Call | Send, startedAt: number, fiber: Fiber.Fiber<unknown, unknown>, length: number): void {
     const deadline = startedAt + this.#configured.settings.handlerTimeout
     const running: Running = { call, deadline, fiber, timedOut: false }
     this.#running ??= new Map()
     this.#running.set(call.messageId, running)
+    this.#heldLength += length
     fiber.addObserver((exit) => {
       this.#running?.delete(call.messageId)
+      this.#heldLength -= length
       this.#finish(call, startedAt, running.timedOut ? undefined : exit)
     })
     // It may have closed its own connection before it suspended.
@@ -159,7 +173,7 @@ export class Inbound implements Alarm {
   /** A handler has ended; without `exit` it was answered for before. */
   #finish(call: Call | Send, startedAt: number, exit: Exit.Exit<unknown, unknown> | undefined): void {
     const outcome = this.#outcomeOf(call, exit)
-    this.#meters.called("in", call.action, outcome, this.#alarms.now() - startedAt)
+    this.#meters.called("in", this.#owner.meterName(call.action), outcome, this.#alarms.now() - startedAt)
     if (this.#waiting !== undefined && !this.#pumping) this.pump()
     if (this.#onIdle !== undefined && this.size === 0) this.#onIdle()
   }
@@ -176,7 +190,8 @@ export class Inbound implements Alarm {
     for (const [id, next] of this.#waiting) {
       if (this.#occupied >= this.#configured.settings.handlerConcurrency) break
       this.#waiting.delete(id)
-      this.#run(next.call, next.handler)
+      this.#heldLength -= next.length
+      this.#run(next.call, next.handler, next.length)
     }
     this.#pumping = false
   }

@@ -27,7 +27,7 @@ export interface Owner extends Configured {
 
 export class Judge {
   readonly #owner: Owner
-  readonly #dialect: Dialect
+  #dialect: Dialect
   /** In strict mode, where there is one. */
   #validator: Validator | undefined
 
@@ -41,6 +41,12 @@ export class Judge {
   reconfigured(): void {
     const { name, validator } = this.#dialect
     this.#validator = isStrict(this.#owner.settings.strictMode, name) ? validator : undefined
+  }
+
+  /** From now on this validator judges, in strict mode. */
+  judgeBy(validator: Validator | undefined): void {
+    this.#dialect = { ...this.#dialect, validator }
+    this.reconfigured()
   }
 
   /** OCPP-J 1.6 §4.1.4, 2.x part 4 §4.1.4: at most 36 characters. */

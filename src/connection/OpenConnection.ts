@@ -10,9 +10,11 @@ import { DisconnectedError } from "../ConnectionError.ts"
 import type { Dialect } from "../Dialect.ts"
 import type { Router } from "../Handlers.ts"
 import type { Transport } from "../Transport.ts"
+import type { Validator } from "../Validator.ts"
+import { type CloseInfo, type CloseOptions, sendable } from "./Closing.ts"
 import type { Environment } from "./Environment.ts"
 import { type Peer, PeerBase, type Side, State } from "./Peer.ts"
-import { type CloseInfo, type CloseOptions, type Owner, Rpc } from "./Rpc.ts"
+import { type Owner, Rpc } from "./Rpc.ts"
 import type { Options, Settings } from "./Settings.ts"
 
 /** What an {@link OpenConnection} is made of. */
@@ -53,6 +55,11 @@ export abstract class OpenConnection<in out Self extends Side> extends PeerBase<
     return this.rpc.dialect.actions.get(action.name) === action
   }
 
+  /** From now on this validator judges, in strict mode. */
+  judgeBy(validator: Validator | undefined): void {
+    this.rpc.judge.judgeBy(validator)
+  }
+
   /** Starts reading. */
   start(): void {
     if (this.state === State.OPEN) this.hub.emit({ _tag: "Open", protocol: this.protocol })
@@ -68,7 +75,7 @@ export abstract class OpenConnection<in out Self extends Side> extends PeerBase<
 
   close(options: CloseOptions = {}): Effect.Effect<CloseInfo> {
     return Effect.suspend(() => {
-      this.startClose(options)
+      this.startClose(sendable(options))
       return this.closed
     })
   }

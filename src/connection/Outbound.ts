@@ -15,9 +15,9 @@ import type * as Action from "../Action.ts"
 import { CallQueueFullError, DisconnectedError, TimeoutError } from "../ConnectionError.ts"
 import type { RPCError } from "../RPCError.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
+import type { CloseInfo } from "./Closing.ts"
 import type { Meters, Outcome } from "./Meters.ts"
 import * as messageIds from "./messageIds.ts"
-import type { CloseInfo } from "./Rpc.ts"
 import type { Configured } from "./Settings.ts"
 import * as Tracing from "./Tracing.ts"
 
@@ -235,6 +235,14 @@ export class Outbound implements Alarm {
 
   #delete(call: Pending): boolean {
     return this.#pending?.delete(call.messageId) === true || this.#waiting?.delete(call) === true
+  }
+
+  /** When the last of the calls that exist has ended; `-Infinity` when there are none. */
+  get latestDeadline(): number {
+    let latest = Number.NEGATIVE_INFINITY
+    for (const call of this.#pending?.values() ?? []) latest = Math.max(latest, call.deadline)
+    for (const call of this.#waiting?.keys() ?? []) latest = Math.max(latest, call.deadline)
+    return latest
   }
 
   ring(now: number): number {

@@ -9,11 +9,12 @@ import type * as Action from "../Action.ts"
 import type { DisconnectedError } from "../ConnectionError.ts"
 import type { Alarms } from "./Alarms.ts"
 import { checkOptions, whenRead } from "./Checks.ts"
+import type { CloseInfo, CloseOptions } from "./Closing.ts"
 import type { Environment } from "./Environment.ts"
 import { type Event, Hub, type Observer } from "./Event.ts"
 import type { Meters } from "./Meters.ts"
 import { type CallFailure, Outbound, type Request } from "./Outbound.ts"
-import type { CloseInfo, CloseOptions, Rpc, Side } from "./Rpc.ts"
+import type { Rpc, Side } from "./Rpc.ts"
 import { type Configured, connectionOptions, millis, type Options, type Settings, settings } from "./Settings.ts"
 
 /** The states of a connection, numbered as a WebSocket's are. */

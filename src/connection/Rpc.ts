@@ -23,9 +23,10 @@ import {
   RPCInternalError,
   RPCNotImplementedError,
 } from "../RPCError.ts"
-import { isSendableCode, type Listener, type Transport } from "../Transport.ts"
+import type { Listener, Transport } from "../Transport.ts"
 import * as Wire from "../Wire.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
+import type { CloseInfo, CloseOptions } from "./Closing.ts"
 import { about, type Hub } from "./Event.ts"
 import * as Inbounds from "./Inbound.ts"
 import { Judge, textOf } from "./Judge.ts"
@@ -37,25 +38,6 @@ import * as Tracing from "./Tracing.ts"
 
 /** One of the two sides. */
 export type Side = "station" | "csms"
-
-/** How a connection ended. */
-export interface CloseInfo {
-  /** The WebSocket close code; 1006 when the connection was lost without one. */
-  readonly code: number
-  readonly reason: string
-}
-
-/** How a connection is to end. */
-export interface CloseOptions {
-  /** The WebSocket close code. One that may not be sent becomes 1000. Default 1000. */
-  readonly code?: number
-  /** The close reason, at most 123 bytes of UTF-8; the rest is cut off. Default empty. */
-  readonly reason?: string
-  /** Whether calls in both directions may end first; new ones are refused meanwhile. Default `false`. */
-  readonly awaitPending?: boolean
-  /** Whether to drop the socket without a closing handshake. Default `false`. */
-  readonly force?: boolean
-}
 
 /** Whose connection it is. */
 export interface Owner extends Configured {
@@ -88,7 +70,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   readonly #router: Router
   readonly #inbound: Inbounds.Inbound
   readonly #keepAlive: KeepAlives.KeepAlive
-  readonly #judge: Judge
+  readonly judge: Judge
   #answered: Set<string> | undefined
   #state: "open" | "draining" | "closing" | "closed" = "open"
   /** Why we end the connection, when we do. */
@@ -102,7 +84,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     this.#transport = transport
     this.dialect = dialect
     this.#router = router
-    this.#judge = new Judge(owner, dialect)
+    this.judge = new Judge(owner, dialect)
     this.#inbound = new Inbounds.Inbound(owner, owner.alarms, owner.meters, this)
     this.#keepAlive = new KeepAlives.KeepAlive(owner, owner.alarms, this)
     owner.meters.opened(this)
@@ -129,6 +111,11 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     return { identity: this.#owner.identity, protocol: this.dialect.name }
   }
 
+  /** What is counted outlives the connection: it is none of the peer's words. */
+  meterName(action: string): string {
+    return this.dialect.actions.has(action) ? action : "unknown"
+  }
+
   timedOut(call: Frame.Call | Frame.Send): void {
     const text = `the handler did not finish within ${this.#owner.settings.handlerTimeout} ms`
     this.#answerError(call, new RPCInternalError(text))
@@ -153,20 +140,21 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
 
   /** The settings have changed. */
   reconfigured(pings = false): void {
-    this.#judge.reconfigured()
+    this.judge.reconfigured()
     this.#inbound.pump()
     if (pings && this.#state === "open") this.#keepAlive.start()
   }
 
-  /** Sends what is no frame of ours. */
-  sendRaw(message: string | Uint8Array): void {
-    if (!this.ready()) return
+  /** Sends what is no frame of ours. Returns whether it could. */
+  sendRaw(message: string | Uint8Array): boolean {
+    if (!this.ready()) return false
     if (this.#hub.active) {
       const text = typeof message === "string" ? message : new TextDecoder().decode(message)
       const frame = Wire.decode(text, this.dialect.extendedFrames)
       this.#hub.emit({ _tag: "Frame", outbound: true, message: text, frame })
     }
     this.#transport.send(message)
+    return true
   }
 
   /** The handlers that were interrupted when the connection closed have ended. */
@@ -198,9 +186,9 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   #onRequest(text: string, call: Frame.Call | Frame.Send): void {
     const hub = this.#hub
     const repliesTo = call._tag === "Call" ? call.messageId : undefined
-    const unanswerable = this.#judge.messageId(call.messageId)
+    const unanswerable = this.judge.messageId(call.messageId)
     if (unanswerable !== undefined) return this.#onBadMessage(text, unanswerable, repliesTo)
-    const refusal = this.#inbound.refusal(call)
+    const refusal = this.#inbound.refusal(call, text.length)
     if (refusal instanceof RPCFrameworkError) return this.#onBadMessage(text, refusal, repliesTo)
     this.#badMessages = 0
     if (hub.active) hub.emit({ _tag: "Call", kind: call._tag, ...about(call, false) })
@@ -208,10 +196,10 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     if (this.#state === "draining") return this.#refuse(call, new RPCGenericError("the connection is closing"))
     const handler = this.#route(call)
     if (handler === undefined)
-      return this.#refuse(call, new RPCNotImplementedError(`${clip(call.action)} has no handler`))
-    const invalid = this.#judge.request(call)
+      return this.#refuse(call, new RPCNotImplementedError(`${Tracing.clip(call.action)} has no handler`))
+    const invalid = this.judge.request(call)
     if (invalid !== undefined) return this.#refuse(call, invalid)
-    this.#inbound.handle(call.payload == null ? { ...call, payload: {} } : call, handler)
+    this.#inbound.handle(call.payload == null ? { ...call, payload: {} } : call, handler, text.length)
   }
 
   #route(call: Frame.Call | Frame.Send): AnyHandler<never> | undefined {
@@ -228,7 +216,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const call = outbound.find(messageId)
     if (call === undefined) return this.#onBadMessage(text, answersNothing())
     this.#badMessages = 0
-    const invalid = this.#judge.result(call, payload)
+    const invalid = this.judge.result(call, payload)
     if (invalid === undefined) {
       const result = payload ?? {}
       if (hub.active) hub.emit({ _tag: "CallResult", result, ...about(call, true) })
@@ -282,7 +270,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const hub = this.#hub
     const { settings } = this.#owner
     const payload = (response ?? {}) as Schema.Json
-    const invalid = this.#judge.ownResult(call, payload)
+    const invalid = this.judge.ownResult(call, payload)
     if (invalid !== undefined) {
       this.#reportDefect(call, "the response of a handler is not valid", Cause.fail(invalid))
       const detail = settings.respondWithDetailedErrors ? `: ${invalid.message}` : ""
@@ -300,8 +288,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
 
   /** Refuses a call that no handler gets to see. */
   #refuse(call: Frame.Call | Frame.Send, error: RPCError): void {
-    const isKnown = this.dialect.actions.has(call.action)
-    this.#owner.meters.called("in", isKnown ? call.action : "unknown", this.#answerError(call, error), 0)
+    this.#owner.meters.called("in", this.meterName(call.action), this.#answerError(call, error), 0)
   }
 
   #answerError(call: Frame.Call | Frame.Send, error: RPCError): Outcome {
@@ -320,7 +307,9 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     return error.code
   }
 
+  /** An id that is longer than any may be (36 characters of two units) is not kept: it may be as long as a message. */
   #remember(messageId: string): void {
+    if (messageId.length > 72) return
     this.#answered ??= new Set()
     this.#answered.add(messageId)
     if (this.#answered.size <= rememberedAnswers) return
@@ -332,12 +321,12 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
 
   /** Nobody else learns of it: the peer gets an error that says nothing, and the handler has ended. */
   #reportDefect(call: Frame.Call | Frame.Send, what: string, cause: Cause.Cause<unknown>): void {
-    const annotations = { action: clip(call.action), messageId: clip(call.messageId) }
-    Effect.runForkWith(this.handlerContext())(Effect.annotateLogs(Effect.logError(what, cause), annotations))
+    const log = Effect.annotateLogs(Effect.logError(what, cause), Tracing.annotationsOf(call))
+    Effect.runForkWith(this.handlerContext())(log)
   }
 
   prepare(call: Pending): string | RPCError {
-    const fault = this.#judge.ownRequest(call)
+    const fault = this.judge.ownRequest(call)
     if (fault !== undefined) return fault
     const { messageId } = call
     const { action, kind, payload } = call.request
@@ -416,7 +405,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
       if (force) transport.terminate()
       return
     }
-    const info = this.#cause ?? { code: isSendableCode(code) ? code : 1000, reason }
+    const info = this.#cause ?? { code, reason }
     if (force) {
       this.#end({ code: 1006, reason })
       transport.terminate()
@@ -427,15 +416,21 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
       const idle = () => {
         if (this.#state === "draining" && outbound.size === 0 && this.#inbound.size === 0) this.#handshake(info)
       }
-      // Handlers may have no deadline; but whoever called them waits no longer than calls are waited for.
-      const { callTimeout, handlerTimeout } = this.#owner.settings
-      const longest = handlerTimeout === Number.POSITIVE_INFINITY ? callTimeout : Math.max(callTimeout, handlerTimeout)
-      alarms.wakeBy(this, alarms.now() + longest + 1)
+      const latest = Math.max(outbound.latestDeadline, this.#latestAnswer)
       outbound.drain(info, idle)
       this.#inbound.drain(idle)
+      if (this.#state === "draining") alarms.wakeBy(this, latest + 1)
     } else {
       this.#handshake(info)
     }
+  }
+
+  /** When the last handler has ended. Handlers may have no deadline; but their callers wait no longer than calls are waited for. */
+  get #latestAnswer(): number {
+    if (this.#inbound.size === 0) return Number.NEGATIVE_INFINITY
+    const { callTimeout, handlerTimeout } = this.#owner.settings
+    const longest = handlerTimeout === Number.POSITIVE_INFINITY ? callTimeout : Math.max(callTimeout, handlerTimeout)
+    return this.#owner.alarms.now() + longest
   }
 
   #handshake(info: CloseInfo): void {
@@ -489,12 +484,3 @@ const errorFrame = (_tag: "CallError" | "CallResultError", messageId: string, er
 })
 
 const answersNothing = () => new RPCFrameworkError("the message answers no call of ours")
-
-/** Text of outside origin, short enough for a log or a description, and without what would forge a line of either. */
-const clip = (text: string) => {
-  const short = text.length <= 64 ? text : `${text.slice(0, 64)}…`
-  return short.replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  )
-}

@@ -128,7 +128,7 @@ export const checkStrictMode = (
   strictMode: boolean | ReadonlyArray<string> | undefined,
   protocols: ReadonlyArray<{ readonly name: string }>,
 ): void => {
-  if (strictMode === undefined || typeof strictMode === "boolean") return
+  if (!Array.isArray(strictMode)) return
   const unknown = strictMode.find((name) => protocols.every((protocol) => protocol.name !== name))
   if (unknown === undefined) return
   throw new RangeError(`strictMode names ${JSON.stringify(unknown)}, which is not one of the protocols`)

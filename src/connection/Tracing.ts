@@ -18,6 +18,21 @@ export interface Subject {
 /** Whether somebody sees spans. */
 export const isTraced = (context: Context.Context<never>): boolean => context.mapUnsafe.has(Tracer.TracerKey)
 
+/** Text of outside origin, short enough for a log or a description, and without what would forge a line of either. */
+export const clip = (text: string) => {
+  const short = text.length <= 64 ? text : `${text.slice(0, 64)}…`
+  return short.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  )
+}
+
+/** To which call a log line belongs. */
+export const annotationsOf = ({ action, messageId }: Call | Send) => ({
+  action: clip(action),
+  messageId: clip(messageId),
+})
+
 const attributesOf = ({ identity, protocol }: Subject, messageId?: string) => ({
   "ocpp.identity": identity,
   "ocpp.protocol": protocol,
@@ -40,13 +55,15 @@ export const calling = <A, E>(
 
 /** The handling of a call of the peer's in a span of its own. */
 export const handling = (
-  { action, messageId }: Call | Send,
+  call: Call | Send,
   subject: Subject,
   handle: Effect.Effect<unknown, unknown>,
-): Effect.Effect<unknown, unknown> =>
-  Effect.useSpan(action, { kind: "server", root: true, attributes: attributesOf(subject, messageId) }, (span) =>
+): Effect.Effect<unknown, unknown> => {
+  const { action, messageId } = annotationsOf(call)
+  return Effect.useSpan(action, { kind: "server", root: true, attributes: attributesOf(subject, messageId) }, (span) =>
     Effect.withParentSpan(handle, span),
   )
+}
 
 /** A context in which log lines say whose handlers they come from. */
 export const annotated = (context: Context.Context<never>, { identity, protocol }: Subject): Context.Context<never> => {

@@ -18,9 +18,9 @@ import { ConnectError } from "../ConnectError.ts"
 import { connectionUrl, type Dial, dialler } from "../client/dial.ts"
 import { ReconnectingClient } from "../client/ReconnectingClient.ts"
 import { checkOptions } from "../connection/Checks.ts"
+import type { CloseInfo, CloseOptions } from "../connection/Closing.ts"
 import { type Event, isLife } from "../connection/Event.ts"
 import { type Peer, type PeerBase, type Side, State } from "../connection/Peer.ts"
-import type { CloseInfo, CloseOptions } from "../connection/Rpc.ts"
 import { settings } from "../connection/Settings.ts"
 import * as Handlers from "../Handlers.ts"
 import type * as Protocol from "../Protocol.ts"
@@ -33,6 +33,7 @@ import { type Emit, emitSafely, isTraffic, type RPCClientEvents, tell, trafficEv
 import { InboundCall, textOf } from "./InboundCall.ts"
 import {
   clientOptions,
+  defined,
   environment,
   protocolNamed,
   protocolsOf,
@@ -194,15 +195,21 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     protocolsOf(changed)
     settings(toCoreWithDefaults(changed))
     Backoff.exponential(changed.backoff)
-    this.reconfigurePeer(options)
+    // Before the first connect(), that is what tells.
+    if (this.peer !== undefined) connectionUrl(changed.endpoint ?? defaultEndpoint, identity, changed.query)
+    this.reconfigurePeer(options, changed)
     this.#options = changed
     this.#nextIdentity = identity
   }
 
-  protected reconfigurePeer(options: Partial<RPCClientOptions>): void {
+  /** @param all the options as they will be */
+  protected reconfigurePeer(options: Partial<RPCClientOptions>, all: SharedOptions): void {
+    const { strictMode } = options.strictMode === undefined ? {} : toCoreWithDefaults(all)
     const reconnect = options.reconnect === false ? false : this.#schedule()
-    const changed = { ...toCore(options), ...(options.reconnect === undefined ? undefined : { reconnect }) }
-    this.peer?.reconfigure(changed)
+    this.peer?.reconfigure({
+      ...toCore({ ...options, ...defined({ strictMode }) }),
+      ...(options.reconnect === undefined ? undefined : { reconnect }),
+    })
   }
 
   /** Connects. Rejects when the first connection fails; later losses are mended as `reconnect` says. */
@@ -298,7 +305,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
   #tell(event: Event): void {
     const emit: Emit = (name, ...args) => emitSafely(this, name, args)
-    tell(event, emit)
+    tell(event, this.peer?.protocol ?? "", emit)
   }
 
   /** Asks the core for the events of calls and messages only while somebody listens to one of them. */
@@ -351,8 +358,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     const peer = this.peer
     if (peer === undefined) throw new Error("Cannot make call while socket not open")
     const timeout = timespan("callTimeoutMs", callTimeoutMs)
-    const kind = standard(peer.protocol)?.actions.get(method)?.kind === "send" ? "Send" : "Call"
-    const request = peer.request(kind, method, params, {
+    const request = peer.request(this.#kindOf(method, peer.protocol), method, params, {
       noReply,
       ...(timeout === undefined ? undefined : { timeout }),
     })
@@ -370,6 +376,12 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
       })
       if (signal !== undefined && peer.outbound.has(pending)) forget = whenAborted(signal, onAbort)
     })
+  }
+
+  /** A client that has never been connected speaks what it offers. */
+  #kindOf(method: string, protocol: string): "Call" | "Send" {
+    const spoken = protocol === "" ? (this.#options.protocols ?? []) : [protocol]
+    return spoken.some((name) => standard(name)?.actions.get(method)?.kind === "send") ? "Send" : "Call"
   }
 
   /**

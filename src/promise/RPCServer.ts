@@ -13,7 +13,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { checkOptions } from "../connection/Checks.ts"
-import type { CloseOptions } from "../connection/Rpc.ts"
+import type { CloseOptions } from "../connection/Closing.ts"
 import type { Handshake } from "../Handshake.ts"
 import { ListenError } from "../server/HttpServer.ts"
 import { AcceptedStation, type Event, type Options, StationServer } from "../server/StationServer.ts"
@@ -203,6 +203,8 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
     }
     const httpServer = exit.value
     const stop = () => httpServer.close()
+    if (signal?.aborted === true) stop()
+    signal?.throwIfAborted()
     signal?.addEventListener("abort", stop, { once: true })
     httpServer.once("close", () => signal?.removeEventListener("abort", stop))
     return httpServer

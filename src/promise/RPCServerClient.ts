@@ -2,7 +2,7 @@
 import type { IncomingMessage } from "node:http"
 import { type Handshake, readAll } from "../Handshake.ts"
 import type { AcceptedStation } from "../server/StationServer.ts"
-import type { SharedOptions } from "./options.ts"
+import { protocolNamed, type RPCClientOptions, type SharedOptions } from "./options.ts"
 import { RPCClient } from "./RPCClient.ts"
 
 /** A handshake as it is documented: everything there, and the root as `/`. */
@@ -33,6 +33,12 @@ export class RPCServerClient<P extends string = string> extends RPCClient<P> {
   get handshake(): Handshake {
     this.#handshake ??= documented(this.#station.handshake)
     return this.#handshake
+  }
+
+  protected override reconfigurePeer(options: Partial<RPCClientOptions>, all: SharedOptions): void {
+    super.reconfigurePeer(options, all)
+    if (options.strictModeValidators === undefined) return
+    this.#station.judgeBy(protocolNamed(this.#station.protocol, options.strictModeValidators).validator)
   }
 
   override connect(): Promise<{ response: IncomingMessage | undefined }> {

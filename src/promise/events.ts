@@ -2,11 +2,13 @@
 import { Buffer } from "node:buffer"
 import type { EventEmitter } from "node:events"
 import type { IncomingMessage } from "node:http"
+import type { CloseInfo } from "../connection/Closing.ts"
 import type { Event } from "../connection/Event.ts"
-import type { CloseInfo } from "../connection/Rpc.ts"
 import { MessageType } from "../Frame.ts"
 import type { RPCError } from "../RPCError.ts"
 import { guarded } from "../Transport.ts"
+import * as Wire from "../Wire.ts"
+import { protocolNamed } from "./options.ts"
 
 /** The events of an `RPCClient`, each with its arguments. */
 export interface RPCClientEvents {
@@ -95,8 +97,8 @@ export interface UnexpectedResponse {
 /** Emits one event. */
 export type Emit = <Name extends keyof RPCClientEvents>(name: Name, ...args: RPCClientEvents[Name]) => void
 
-/** Tells an event of the core in the words of the promise face. */
-export const tell = (event: Event, emit: Emit): void => {
+/** Tells an event of the core in the words of the promise face; `protocol` is the one that is spoken. */
+export const tell = (event: Event, protocol: string, emit: Emit): void => {
   switch (event._tag) {
     case "Frame": {
       const { frame, message, outbound } = event
@@ -117,8 +119,7 @@ export const tell = (event: Event, emit: Emit): void => {
       return emit("callError", { ...about(event), error: event.error })
     case "BadMessage": {
       const { error, message, response } = event
-      const answer =
-        response === undefined ? null : [4, response.messageId, error.rpcErrorCode, error.message, error.details]
+      const answer = response === undefined ? null : JSON.parse(Wire.encode(response, protocolNamed(protocol).spelling))
       const buffer = Buffer.from(message)
       emit("badMessage", { buffer, error, response: answer, payload: buffer })
       const unexpected = unexpectedResponse(message)

@@ -2,6 +2,7 @@
 import type { Buffer } from "node:buffer"
 import * as Http from "node:http"
 import * as Https from "node:https"
+import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import type { TlsOptions } from "node:tls"
 import * as Data from "effect/Data"
@@ -61,9 +62,22 @@ const make = (tls: TlsOptions | undefined): Http.Server => {
     : Https.createServer({ ...tlsDefaults, ...limits, ...tls }, notFound)
 }
 
+/** The sockets below TLS. A server closes those only whose TLS handshake is done. */
+const tcpSockets = new WeakMap<Http.Server, Set<Socket>>()
+
+const rememberSockets = (httpServer: Http.Server): void => {
+  const sockets = new Set<Socket>()
+  tcpSockets.set(httpServer, sockets)
+  httpServer.on("connection", (socket) => {
+    sockets.add(socket)
+    socket.once("close", () => sockets.delete(socket))
+  })
+}
+
 /** Ends a server and what is connected to it. */
 export const close = (httpServer: Http.Server): Effect.Effect<void> =>
   Effect.callback((resume) => {
+    for (const socket of tcpSockets.get(httpServer) ?? []) socket.destroy()
     httpServer.closeAllConnections()
     httpServer.close(() => resume(Exit.void))
   })
@@ -84,6 +98,7 @@ export const listen = (
     let httpServer: Http.Server
     try {
       httpServer = make(options.tls)
+      if (options.tls !== undefined) rememberSockets(httpServer)
       httpServer.on("upgrade", onUpgrade)
       httpServer.once("error", onError)
       httpServer.listen(options.port ?? 0, options.host)

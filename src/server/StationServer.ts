@@ -23,11 +23,11 @@ import {
   subprotocols,
   whenRead,
 } from "../connection/Checks.ts"
+import { type CloseInfo, type CloseOptions, sendable } from "../connection/Closing.ts"
 import type { Environment } from "../connection/Environment.ts"
 import { Hub, type Observer } from "../connection/Event.ts"
 import { OpenConnection, type Parts } from "../connection/OpenConnection.ts"
 import { State } from "../connection/Peer.ts"
-import type { CloseInfo, CloseOptions } from "../connection/Rpc.ts"
 import {
   type Options as ConnectionOptions,
   checkStrictMode,
@@ -107,6 +107,7 @@ export class NotConnectedError extends Data.TaggedError("NotConnectedError")<{
 
 /** What a station needs of the server that has accepted it. */
 interface Registry {
+  readonly protocols: ReadonlyArray<Dialect.Dialect>
   readonly handlerContext: (station: AcceptedStation) => Context.Context<never>
   readonly remove: (station: AcceptedStation, info: CloseInfo) => void
 }
@@ -124,6 +125,11 @@ export class AcceptedStation extends OpenConnection<"csms"> {
     this.handshake = handshake
     this.session = session
     this.#registry = registry
+  }
+
+  override reconfigure(options: ConnectionOptions): void {
+    checkStrictMode(options.strictMode, [this.rpc.dialect, ...this.#registry.protocols])
+    super.reconfigure(options)
   }
 
   handlerContext(): Context.Context<never> {
@@ -156,6 +162,8 @@ export class StationServer<S extends AcceptedStation> implements Registry {
   readonly #connected = new Set<S>()
   /** By identity, the newest last. */
   readonly #registry = new Map<string, ReadonlyArray<S>>()
+  /** Connections that are being closed, and never were stations. */
+  readonly #turnedAway = new Set<Transport>()
   readonly #upgrades = new Set<Fiber.Fiber<unknown, unknown>>()
   readonly #httpServers = new Set<HttpServer>()
   readonly #closed = Deferred.makeUnsafe<void>()
@@ -175,11 +183,17 @@ export class StationServer<S extends AcceptedStation> implements Registry {
 
   reconfigure(options: Options<never, S>): void {
     const changed = { ...this.#options, ...options }
-    this.#limits = limitsOf(changed)
+    const limits = limitsOf(changed)
+    const acceptor = WebSocket.makeAcceptor(changed)
     this.#settings = settings(changed)
-    this.#acceptor = WebSocket.makeAcceptor(changed)
+    this.#limits = limits
+    this.#acceptor = acceptor
     this.#options = changed
     this.#routers = new WeakMap()
+  }
+
+  get protocols(): ReadonlyArray<Dialect.Dialect> {
+    return this.#options.protocols ?? []
   }
 
   station(identity: string): Effect.Effect<S, NotConnectedError> {
@@ -280,8 +294,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
     }
     if (protocol === undefined) {
       // OCPP-J 1.6 §3.1.2, 2.x part 4: the handshake is completed without a subprotocol, then the connection is closed.
-      transport.listen(deaf)
-      transport.close(1002, "no common subprotocol")
+      this.#turnAway(transport, { code: 1002, reason: "no common subprotocol" })
       return this.#tellAborted(upgrade, new Error("no common subprotocol"), handshake)
     }
     const station = this.#makeStation(transport, protocol, handshake, session)
@@ -291,7 +304,14 @@ export class StationServer<S extends AcceptedStation> implements Registry {
       for (const replaced of older) replaced.startClose({ code: 1008, reason: "replaced by a newer connection" })
     }
     this.hub.emit({ _tag: "Connected", station })
-    station.start()
+    this.hub.afterwards(() => station.start())
+  }
+
+  /** Closes a connection that nobody will use. */
+  #turnAway(transport: Transport, { code, reason }: CloseInfo): void {
+    this.#turnedAway.add(transport)
+    transport.listen({ ...deaf, onClose: () => this.#turnedAway.delete(transport) })
+    transport.close(code, reason)
   }
 
   #choose(handshake: Handshake.Handshake, verdict: unknown) {
@@ -384,7 +404,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
         }
         this.#run(this.#finishClosing)
       }
-      for (const station of this.#connected) station.startClose(options)
+      for (const station of this.#connected) station.startClose(sendable(options))
       return Deferred.await(this.#closed)
     })
   }
@@ -394,6 +414,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
       while (this.#connected.size > 0) {
         yield* Effect.forEach(this.#connected, (station) => station.closed, { concurrency: "unbounded", discard: true })
       }
+      for (const transport of this.#turnedAway) transport.terminate()
       for (const httpServer of this.#httpServers) yield* HttpServers.close(httpServer)
       this.hub.emit({ _tag: "Close" })
       Deferred.doneUnsafe(this.#closed, Exit.void)
@@ -458,4 +479,4 @@ const noProtocol = Dialect.unknown()
 
 const ignore = () => {}
 
-const deaf = { onMessage: ignore, onPing: ignore, onPong: ignore, onError: ignore, onClose: ignore }
+const deaf = { onMessage: ignore, onPing: ignore, onPong: ignore, onError: ignore }

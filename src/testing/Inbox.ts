@@ -1,7 +1,7 @@
 /** What a scripted peer hears, in order, and what has been said on both sides. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import type { CloseInfo } from "../connection/Rpc.ts"
+import type { CloseInfo } from "../connection/Closing.ts"
 import type { Frame } from "../Frame.ts"
 import type { Fault } from "../Wire.ts"
 

@@ -8,8 +8,9 @@ import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import * as Client from "../../src/Client.ts"
 import * as Connection from "../../src/Connection.ts"
+import * as Transport from "../../src/Transport.ts"
 import * as Scripted from "../../src/testing/Scripted.ts"
-import { Echo, settled } from "../support/rawPeer.ts"
+import { Echo, RawPeer, settled } from "../support/rawPeer.ts"
 
 const { CLOSED, CONNECTING, OPEN } = Connection.State
 const options = { identity: "CP001", protocols: [Echo], reconnect: false, pingInterval: "Infinity" } as const
@@ -194,6 +195,121 @@ describe("client", () => {
       yield* TestClock.adjust("10 seconds")
       const info = yield* client.closed
       expect(`${info.reason}${logged.join()}`).toContain("bug in dial")
+    }),
+  )
+})
+
+describe("a client", () => {
+  /** Dials in memory, at once; what it has dialled is there to be looked at. */
+  const memory = () => {
+    const peers: Array<RawPeer> = []
+    const dial = () =>
+      Effect.sync(() => {
+        const [ours, theirs] = Transport.makePair(Echo.name)
+        peers.push(new RawPeer(theirs))
+        return ours
+      })
+    return { dial, peers }
+  }
+
+  it.effect("that an observer closes and connects again when it is told of a loss keeps its new connection", () =>
+    Effect.gen(function* () {
+      const { dial, peers } = memory()
+      const client = yield* Client.makeUnconnected(dial, { ...options, reconnect: Schedule.forever })
+      const events: Array<string> = []
+      client.subscribe(({ _tag }) => {
+        events.push(_tag)
+        if (peers.length > 1) return
+        if (_tag === "Disconnect") Effect.runFork(client.close())
+        if (_tag === "Close") Effect.runFork(client.connect)
+      })
+      yield* client.connect
+      yield* settled
+      peers[0]!.transport.terminate()
+      yield* settled
+      expect(events).toEqual(["Connecting", "Open", "Disconnect", "Closing", "Close", "Connecting", "Open"])
+      expect([client.state, peers.length, peers[1]?.transport.writable]).toEqual([OPEN, 2, true])
+    }),
+  )
+
+  it.effect("refuses a schedule that is none, and strict mode for a subprotocol that it does not offer", () =>
+    Effect.gen(function* () {
+      const client = yield* Client.makeUnconnected(memory().dial, options)
+      expect(() => client.reconfigure({ strictMode: ["echo10"] })).toThrow('strictMode names "echo10"')
+      expect(() => client.reconfigure({ reconnect: 5 as never })).toThrow(
+        "reconnect must be a Schedule or false; got 5",
+      )
+    }),
+  )
+
+  it.effect("asks the schedule that it was given last when to try again", () =>
+    Effect.gen(function* () {
+      const { dial, peers } = memory()
+      const client = yield* Client.makeWith(dial, { ...options, reconnect: Schedule.spaced("1 second") })
+      const lose = Effect.suspend(() => {
+        peers.at(-1)!.transport.terminate()
+        return Effect.andThen(settled, TestClock.adjust("1 second"))
+      })
+      yield* settled
+      yield* lose
+      expect(peers).toHaveLength(2)
+      client.reconfigure({ reconnect: Schedule.spaced("1 hour") })
+      yield* lose
+      expect(peers).toHaveLength(2)
+      yield* TestClock.adjust("1 hour")
+      expect(peers).toHaveLength(3)
+    }),
+  )
+
+  it.effect("keeps a raw message for the next connection while the last one ends", () =>
+    Effect.gen(function* () {
+      const { dial, peers } = memory()
+      let buffered = 0
+      const slow = () =>
+        Effect.map(dial(), (transport) => {
+          const isFirst = peers.length === 1
+          return new Proxy(transport, {
+            get: (target, key) => {
+              if (key === "bufferedAmount") return isFirst ? buffered : 0
+              const value = Reflect.get(target, key, target)
+              return typeof value === "function" ? value.bind(target) : value
+            },
+          })
+        })
+      const client = yield* Client.makeWith(slow, { ...options, reconnect: Schedule.spaced("1 second") })
+      yield* settled
+      buffered = Number.POSITIVE_INFINITY
+      yield* client.sendRaw("raw")
+      yield* settled
+      yield* TestClock.adjust("1 second")
+      expect(peers.map(({ received }) => received)).toEqual([[], ["raw"]])
+    }),
+  )
+
+  it.effect("is closed with a code that can be sent, whether or not it is connected", () =>
+    Effect.gen(function* () {
+      const { dial, peers } = memory()
+      const client = yield* Client.makeWith(dial, { ...options, reconnect: Schedule.spaced("1 hour") })
+      yield* settled
+      peers[0]!.transport.terminate()
+      yield* settled
+      expect(yield* client.close({ code: 99_999, reason: null as never })).toEqual({ code: 1000, reason: "" })
+    }),
+  )
+
+  it.effect("goes on connecting while one of those who wait for it is left", () =>
+    Effect.gen(function* () {
+      const { dial } = memory()
+      const client = yield* Client.makeUnconnected(() => Effect.delay(dial(), "1 second"), options)
+      const [first, second] = [yield* start(client.connect), yield* start(client.connect)]
+      yield* Fiber.interrupt(first)
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(second)
+      expect(client.state).toBe(OPEN)
+      yield* client.close()
+      const third = yield* start(client.connect)
+      yield* Fiber.interrupt(third)
+      expect(client.state).toBe(CLOSED)
     }),
   )
 })

@@ -5,6 +5,9 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
+import * as References from "effect/References"
 import { TestClock } from "effect/testing"
 import * as Connection from "../../src/Connection.ts"
 import * as Alarms from "../../src/connection/Alarms.ts"
@@ -378,5 +381,88 @@ describe("alarms", () => {
   )
 })
 
-void Deferred
-void RawPeer
+describe("what a peer has chosen", () => {
+  const answering = { handlers: [Handlers.wildcard(() => Effect.succeed({ text: "" }), Echo)] }
+
+  it.effect("is not kept by the meters when a wildcard handles it", () =>
+    Effect.gen(function* () {
+      const { peer } = yield* connect(answering)
+      yield* settled
+      yield* peer.send([2, "1", "Invented", { text: "" }])
+      const actions = (yield* Metric.snapshot).map(({ attributes }) => attributes?.action)
+      expect(actions).toContain("unknown")
+      expect(actions).not.toContain("Invented")
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
+  )
+
+  it.effect("is short and harmless in the annotations of a handler's logs", () =>
+    Effect.gen(function* () {
+      const seen: Array<Readonly<Record<string, unknown>>> = []
+      const logger = Logger.make(({ fiber }) => void seen.push(fiber.getRef(References.CurrentLogAnnotations)))
+      const log = () => Effect.as(Effect.log("handled"), { text: "" })
+      const { peer } = yield* Effect.provide(
+        connect({ handlers: [Handlers.wildcard(log, Echo)] }),
+        Logger.layer([logger]),
+      )
+      yield* settled
+      yield* peer.send([2, "1\nforged", "A".repeat(1_000), { text: "" }])
+      expect(seen).toMatchObject([{ action: `${"A".repeat(64)}…`, messageId: "1\\u{a}forged" }])
+    }),
+  )
+
+  it.effect("is not remembered as the id of an answer, when it is longer than an id may be", () =>
+    Effect.gen(function* () {
+      const { events, peer } = yield* connect(answering)
+      yield* settled
+      for (const id of ["i".repeat(36), "i".repeat(100)]) {
+        yield* peer.send([2, id, "Echo", { text: "" }])
+        yield* peer.send([5, id, "InternalError", "", {}])
+      }
+      expect(events.map(({ _tag }) => _tag).filter((tag) => tag === "CallResultError" || tag === "BadMessage")).toEqual(
+        ["CallResultError", "BadMessage"],
+      )
+    }),
+  )
+
+  it.effect(
+    "waits for its handler up to 64 Mi characters; what is more is refused, until something has been answered",
+    () =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<void>()
+        const slow = () => Effect.as(Deferred.await(gate), { text: "" })
+        const { peer } = yield* connect({ handlers: [Handlers.wildcard(slow, Echo)], handlerConcurrency: 2 })
+        yield* settled
+        const text = "x".repeat(16 * 1024 * 1024)
+        for (const id of ["1", "2", "3", "4", "5"]) yield* peer.send([2, id, "Echo", { text }])
+        expect(peer.take().map((answer) => answer.slice(0, 3))).toEqual([
+          [4, "4", "GenericError"],
+          [4, "5", "GenericError"],
+        ])
+        yield* Deferred.succeed(gate, undefined)
+        yield* settled
+        yield* peer.send([2, "6", "Echo", { text }])
+        expect(
+          peer
+            .take()
+            .map(([type, id]) => `${type} ${id}`)
+            .toSorted(),
+        ).toEqual(["3 1", "3 2", "3 3", "3 6"])
+      }),
+  )
+})
+
+describe("close({ awaitPending: true })", () => {
+  it.effect("waits for a call whose own timeout is longer than callTimeout", () =>
+    Effect.gen(function* () {
+      const { connection, peer } = yield* connect({ callTimeout: 100 })
+      yield* settled
+      const call = yield* start(connection.call(Echo.Echo, { text: "" }, { timeout: 5_000 }))
+      const closing = yield* start(connection.close({ awaitPending: true }))
+      yield* TestClock.adjust(400)
+      const [[, id]] = peer.take() as [[number, string]]
+      yield* peer.send([3, id, { text: "late" }])
+      expect(yield* Fiber.join(call)).toEqual({ text: "late" })
+      expect(yield* Fiber.join(closing)).toEqual({ code: 1000, reason: "" })
+    }),
+  )
+})

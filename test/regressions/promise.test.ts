@@ -1,7 +1,10 @@
 import { getEventListeners } from "node:events"
-import type * as Net from "node:net"
-import { afterEach, describe, expect, it } from "vitest"
-import { createRPCError, RPCClient, RPCServer } from "../../src/index.ts"
+import * as Http from "node:http"
+import * as Net from "node:net"
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest"
+import { createRPCError, createValidator, RPCClient, RPCServer } from "../../src/index.ts"
+import { connected, listening, makeClient } from "../support/listening.ts"
+import { rawStation } from "../support/RawSocket.ts"
 
 const ends: Array<() => Promise<unknown>> = []
 afterEach(async () => {
@@ -135,6 +138,97 @@ describe("promise face", () => {
     })
     await client.close()
     await again
+    expect(client.state).toBe(RPCClient.OPEN)
+  })
+})
+
+describe("promise face, connected", () => {
+  it("sends a SEND that was called while it connected", async () => {
+    const { endpoint } = await listening({ protocols: ["ocpp2.1"] })
+    const client = makeClient(endpoint, { protocols: ["ocpp1.6", "ocpp2.1"] })
+    const connecting = client.connect()
+    const data = [{ t: 0, v: "1" }]
+    const note = { id: 1, pending: 0, basetime: "2026-01-01T00:00:00Z", data }
+    const sent = client.call("NotifyPeriodicEventStream", note)
+    await connecting
+    expect(await sent).toBeUndefined()
+  })
+
+  it("judges by the validators that a client of a server has been given", async () => {
+    const schema = { type: "object", properties: { text: { type: "string" } } }
+    const validator = createValidator("echo1.0", [
+      { $id: "urn:Echo.req", ...schema },
+      { $id: "urn:Echo.conf", ...schema },
+    ])
+    const lenient = createValidator("echo1.0", [{ $id: "urn:Echo.req" }, { $id: "urn:Echo.conf" }])
+    const protocols = ["echo1.0"]
+    const { client, station } = await connected({ protocols }, { protocols }, (one) => one.handle(() => ({})))
+    expect(await client.call("Echo", { text: 1 })).toEqual({})
+    station.reconfigure({ strictMode: true, strictModeValidators: [validator] })
+    await expect(client.call("Echo", { text: 1 })).rejects.toMatchObject({ rpcErrorCode: "TypeConstraintViolation" })
+    station.reconfigure({ strictModeValidators: [lenient] })
+    expect(await client.call("Echo", { text: 1 })).toEqual({})
+  })
+
+  it("'badMessage' holds what was answered as it was written", async () => {
+    const { endpoint, server } = await listening({ protocols: ["ocpp1.6"] })
+    const responses: Array<unknown> = []
+    server.on("client", (client) => client.on("badMessage", ({ response }) => responses.push(response)))
+    const station = await rawStation(endpoint, { protocols: ["ocpp1.6"] })
+    station.send(`[2,"1","Heartbeat",${"[".repeat(70)}${"]".repeat(70)}]`)
+    const answer = await station.receive()
+    expect(answer.slice(0, 3)).toEqual([4, "1", "FormationViolation"])
+    expect(responses).toEqual([answer])
+  })
+
+  it("a client that is accepted while another is being announced has an 'open' event too", async () => {
+    const { endpoint, server } = await listening()
+    const opened: Array<string> = []
+    let acceptLate = () => {}
+    const asked = new Promise<void>((resolve) =>
+      server.auth((accept, _, { identity }) => {
+        if (identity === "A") return accept()
+        acceptLate = accept
+        resolve()
+      }),
+    )
+    server.on("client", (client) => {
+      client.on("open", () => opened.push(client.identity))
+      if (client.identity === "A") acceptLate()
+    })
+    const late = rawStation(endpoint, { identity: "B" })
+    await asked
+    await rawStation(endpoint, { identity: "A" })
+    await late
+    expect(opened.toSorted()).toEqual(["A", "B"])
+  })
+
+  it("listen() that is aborted the moment it listens does not listen", async () => {
+    const server = new RPCServer()
+    onTestFinished(() => server.close({ force: true }))
+    for (let turns = 0; turns < 5; turns++) {
+      const controller = new AbortController()
+      const made: Array<Http.Server> = []
+      const listen = vi.spyOn(Http.Server.prototype, "listen").mockImplementation(function (
+        this: Http.Server,
+        ...args
+      ) {
+        made.push(this)
+        return Net.Server.prototype.listen.apply(this, args as never) as Http.Server
+      })
+      const outcome = server.listen(0, "127.0.0.1", { signal: controller.signal }).catch(() => undefined)
+      listen.mockRestore()
+      await new Promise<void>((resolve) => process.nextTick(resolve))
+      for (let turn = 0; turn < turns; turn++) await undefined
+      controller.abort()
+      await outcome
+      expect(made.map(({ listening }) => listening)).toEqual([false])
+    }
+  })
+
+  it("refuses an endpoint that is none when it is reconfigured, and goes on as it was", async () => {
+    const { client } = await connected()
+    expect(() => client.reconfigure({ endpoint: "http://127.0.0.1" })).toThrow("endpoint must be a ws:// or wss:// URL")
     expect(client.state).toBe(RPCClient.OPEN)
   })
 })

@@ -1,3 +1,4 @@
+import { once } from "node:events"
 import * as Net from "node:net"
 import { describe, expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
@@ -10,6 +11,7 @@ import * as Handlers from "../../src/Handlers.ts"
 import { RPCClient, RPCServer } from "../../src/index.ts"
 import * as Server from "../../src/Server.ts"
 import * as Network from "../../src/testing/Network.ts"
+import { makeAuthority } from "../support/Certificates.ts"
 import { frame, Opcode } from "../support/RawClient.ts"
 import { Echo, settled } from "../support/rawPeer.ts"
 import { serve, serveInMemory, soon, upgradeOf } from "../support/serve.ts"
@@ -228,6 +230,54 @@ describe("a server", () => {
       yield* Effect.forkChild(old.close(), { startImmediately: true })
       const exit = yield* Effect.exit(connect("CP001"))
       expect(Exit.isSuccess(exit)).toBe(true)
+    }),
+  )
+
+  it.live.each([
+    ["a TCP connection that never begins its TLS handshake", (port: number) => Net.connect(port, "127.0.0.1"), true],
+    [
+      "a client without a common subprotocol that does not close",
+      (port: number) => Net.connect(port, "127.0.0.1").setEncoding("utf8"),
+      false,
+    ],
+  ] as const)("its end does not wait for %s", ([, dial, isSecure]) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const tls = isSecure ? { tls: makeAuthority("ca").issue({ name: "localhost" }) } : {}
+      const server = yield* Scope.provide(Server.make({ protocols: [Echo], shutdownGrace: 100 }), scope)
+      const httpServer = yield* server.listen({ port: 0, host: "127.0.0.1", ...tls })
+      const accepted = once(httpServer, "connection")
+      const socket = dial(server.port!)
+      socket.on("error", () => {})
+      yield* Effect.promise(() => accepted)
+      if (!isSecure) {
+        const answered = once(socket, "data")
+        socket.write(upgradeOf("/CP001"))
+        expect((yield* Effect.promise(() => answered))[0]).toContain("101")
+      }
+      const ended = yield* Effect.timeoutOption(Scope.close(scope, Exit.void), "2.1 seconds")
+      socket.destroy()
+      expect(ended._tag).toBe("Some")
+    }),
+  )
+
+  it.live("that refuses to be reconfigured is as it was", () =>
+    Effect.gen(function* () {
+      const { connect, server } = yield* serve()
+      const webSocket = { verifyClient: () => true }
+      expect(() => server.reconfigure({ maxConnections: 1, webSocket })).toThrow("verifyClient")
+      for (const identity of ["A", "B"]) yield* connect(identity)
+      expect(yield* server.stations).toHaveLength(2)
+    }),
+  )
+
+  it.effect("refuses strict mode for a subprotocol that it does not serve, from a station too", () =>
+    Effect.gen(function* () {
+      const { connect, server } = yield* serveInMemory()
+      yield* connect("CP001")
+      const station = yield* server.station("CP001")
+      expect(() => station.reconfigure({ strictMode: ["echo10"] })).toThrow('strictMode names "echo10"')
+      station.reconfigure({ strictMode: ["echo1.0"] })
     }),
   )
 })

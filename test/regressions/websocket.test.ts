@@ -1,9 +1,14 @@
+import { once } from "node:events"
+import * as Net from "node:net"
 import { describe, expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { Transport } from "../../src/Transport.ts"
 import * as WebSocket from "../../src/WebSocket.ts"
+import { fakeTime } from "../support/fakeTime.ts"
 import { http } from "../support/Servers.ts"
+import { upgradeOf } from "../support/serve.ts"
 import { collectUncaught } from "../support/uncaught.ts"
 
 describe("a transport", () => {
@@ -60,6 +65,28 @@ describe("a transport", () => {
       yield* Deferred.await(thrown)
       transport.terminate()
       yield* Deferred.await(closed)
+    }),
+  )
+
+  it.live("waits for the closing handshake as long as closeTimeout says, which may be longer than ws would", () =>
+    Effect.gen(function* () {
+      const time = fakeTime()
+      const acceptor = WebSocket.makeAcceptor({ closeTimeout: "20 seconds" })
+      const accepted = yield* Deferred.make<Transport>()
+      const { port } = yield* http((request, socket, head) => {
+        const transport = acceptor.accept(request, socket, head, undefined)
+        if (transport !== undefined) Deferred.doneUnsafe(accepted, Exit.succeed(transport))
+      })
+      const peer = Net.connect(port, "127.0.0.1")
+      peer.on("error", () => {}).resume()
+      const closed = once(peer, "close")
+      peer.write(upgradeOf("/"))
+      const transport = yield* Deferred.await(accepted)
+      transport.close(1000, "")
+      yield* Effect.promise(() => time.pass(15_000))
+      expect(peer.readyState).toBe("open")
+      yield* Effect.promise(() => time.pass(6_000))
+      yield* Effect.promise(() => closed)
     }),
   )
 })

@@ -1,0 +1,27 @@
+/** How a connection ends. */
+import { isSendableCode } from "../Transport.ts"
+
+/** How a connection ended. */
+export interface CloseInfo {
+  /** The WebSocket close code; 1006 when the connection was lost without one. */
+  readonly code: number
+  readonly reason: string
+}
+
+/** How a connection is to end. */
+export interface CloseOptions {
+  /** The WebSocket close code. One that may not be sent becomes 1000. Default 1000. */
+  readonly code?: number
+  /** The close reason, at most 123 bytes of UTF-8; the rest is cut off. Default empty. */
+  readonly reason?: string
+  /** Whether calls in both directions may end first; new ones are refused meanwhile. Default `false`. */
+  readonly awaitPending?: boolean
+  /** Whether to drop the socket without a closing handshake. Default `false`. */
+  readonly force?: boolean
+}
+
+/** The same with a code and a reason that can be sent, whatever a program has given. */
+export const sendable = (options: CloseOptions): CloseOptions => {
+  const { code = 1000, reason } = options
+  return { ...options, code: isSendableCode(code) ? code : 1000, reason: String(reason ?? "") }
+}
