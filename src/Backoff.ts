@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
+import { type Checks, checkOptions, whenRead } from "./connection/Checks.ts"
 import { count, millis } from "./connection/Settings.ts"
 
 /** Waits of `base(n)` milliseconds, n = 0, 1, …, each made random by `spread`; for ever. */
@@ -48,6 +49,7 @@ export const ocpp = (
     readonly repeatTimes?: number
   } = {},
 ): Schedule.Schedule<Duration.Duration> => {
+  checkOptions(options, ocppOptions)
   const minimum = millis("waitMinimum", options.waitMinimum ?? 10_000)
   const range = finiteMillis("randomRange", options.randomRange ?? 10_000)
   const repeat = count("repeatTimes", options.repeatTimes ?? 5, 0)
@@ -56,6 +58,8 @@ export const ocpp = (
     (base, random) => base + random * range,
   )
 }
+
+const ocppOptions = { waitMinimum: whenRead, randomRange: whenRead, repeatTimes: whenRead }
 
 /** The numbers of an exponential back-off. */
 export interface ExponentialOptions {
@@ -69,11 +73,19 @@ export interface ExponentialOptions {
   readonly randomisationFactor?: number
 }
 
+const exponentialOptions: Checks<ExponentialOptions> = {
+  initialDelay: whenRead,
+  maxDelay: whenRead,
+  factor: whenRead,
+  randomisationFactor: whenRead,
+}
+
 /**
  * Exponential back-off: `initialDelay`, then `factor` times the previous delay up to `maxDelay`, each lengthened by a
  * random part of up to `randomisationFactor` of itself.
  */
 export const exponential = (options: ExponentialOptions = {}): Schedule.Schedule<Duration.Duration> => {
+  checkOptions(options, exponentialOptions)
   const { base, spread } = exponentialLaw(options)
   return make(base, spread)
 }

@@ -17,11 +17,14 @@ export class UnexpectedHttpResponse extends Data.TaggedError("UnexpectedHttpResp
   readonly code: number
 }> {
   declare readonly request: ClientRequest
+  /** Its body can be read, where it is no longer than 1 KiB. */
   declare readonly response: IncomingMessage
 
-  constructor(address: string, request: ClientRequest, response: IncomingMessage) {
+  /** @param body the beginning of the response's body */
+  constructor(address: string, request: ClientRequest, response: IncomingMessage, body = "") {
     const code = response.statusCode ?? 0
-    super({ message: `${address}: the server answered ${code} ${response.statusMessage ?? ""}`.trimEnd(), code })
+    const status = `${address}: the server answered ${code} ${response.statusMessage ?? ""}`.trimEnd()
+    super({ message: body === "" ? status : `${status}: ${body}`, code })
     // Not enumerable: the request holds the password, and whoever logs the error must not log that.
     Object.defineProperties(this, { request: { value: request }, response: { value: response } })
   }

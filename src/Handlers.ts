@@ -123,6 +123,11 @@ export const makeCommon = <
 ): Handlers<SendersOf<Ps[number], H>, RequirementsOf<H>> => ({ parts: [partOf(protocols, handlers)] })
 
 const partOf = <R>(protocols: ReadonlyArray<Protocol.Protocol>, handlers: object): Part<R> => {
+  for (const [action, handler] of Object.entries(handlers)) {
+    const other = protocols.find(({ actions }) => !actions.has(action))
+    if (other !== undefined) throw new TypeError(`${other.name} has no action ${JSON.stringify(action)} to be handled`)
+    if (typeof handler !== "function") throw new TypeError(`the handler of ${action} must be a function`)
+  }
   // Each handler takes the request of its own action, and is looked up by that action's name only.
   const byAction = new Map(Object.entries(handlers)) as ReadonlyMap<string, AnyHandler<R>>
   return { protocols: protocols.map(({ name }) => name), find: (action) => byAction.get(action), wildcard: undefined }

@@ -30,13 +30,26 @@ const maxIdentityLength = 255
 
 /** Reads an upgrade request. `undefined` when its target is no endpoint with an identity. */
 export const read = (request: IncomingMessage): Handshake | undefined => {
-  const target = request.url ?? ""
-  if (!target.startsWith("/") || target.startsWith("//")) return undefined
-  const queryAt = target.indexOf("?")
-  const path = queryAt === -1 ? target : target.slice(0, queryAt)
+  const path = pathOf(request)
+  if (path === undefined) return undefined
   const slash = path.lastIndexOf("/")
-  const identity = decodeIdentity(path.slice(slash + 1))
-  return identity === undefined ? undefined : new RequestHandshake(identity, path.slice(0, slash), request)
+  const identity = decoded(path.slice(slash + 1))
+  if (identity === undefined || faultOfIdentity(identity) !== undefined) return undefined
+  return new RequestHandshake(identity, path.slice(0, slash), request)
+}
+
+/** Why an upgrade request cannot be read. */
+export const faultOf = (request: IncomingMessage): string => {
+  const path = pathOf(request)
+  if (path === undefined) return "the request target must be a path"
+  const identity = decoded(path.slice(path.lastIndexOf("/") + 1))
+  return (identity === undefined ? undefined : faultOfIdentity(identity)) ?? "the identity is not percent-encoded UTF-8"
+}
+
+const pathOf = ({ url = "" }: IncomingMessage): string | undefined => {
+  if (!url.startsWith("/") || url.startsWith("//")) return undefined
+  const queryAt = url.indexOf("?")
+  return queryAt === -1 ? url : url.slice(0, queryAt)
 }
 
 /** An upgrade request whose parts are read when they are asked for: most stations are let in for less than all of them. */
@@ -82,15 +95,18 @@ export const readAll = (handshake: Handshake): Handshake => {
   return { identity, endpoint, protocols, password, query, remoteAddress, headers, request }
 }
 
-const decodeIdentity = (encoded: string): string | undefined => {
-  let identity: string
+const decoded = (encoded: string): string | undefined => {
   try {
-    identity = decodeURIComponent(encoded)
+    return decodeURIComponent(encoded)
   } catch {
     return undefined
   }
-  const acceptable = identity !== "" && identity.length <= maxIdentityLength && !/[\p{Cc}/]/u.test(identity)
-  return acceptable ? identity : undefined
+}
+
+const faultOfIdentity = (identity: string): string | undefined => {
+  if (identity === "") return "the path must end in the identity of a charging station"
+  if (identity.length > maxIdentityLength) return `the identity is longer than ${maxIdentityLength} characters`
+  return /[\p{Cc}/]/u.test(identity) ? "the identity has a slash or a control character" : undefined
 }
 
 const offered = (header: string | undefined): ReadonlySet<string> =>

@@ -26,6 +26,7 @@ import type { Event as ConnectionEvent, FrameEvent, Observer } from "./connectio
 import type { CallFailure } from "./connection/Outbound.ts"
 import { type CallOptions, detachable, type Peer } from "./connection/Peer.ts"
 import * as Streams from "./connection/Streams.ts"
+import { clip } from "./connection/Tracing.ts"
 import type { Handshake } from "./Handshake.ts"
 import type { ListenError, ListenOptions } from "./server/HttpServer.ts"
 import {
@@ -180,12 +181,12 @@ class StreamingServer extends StationServer<StreamingStation> implements Server 
     request: Action.Request<A>,
     options: CallOptions & { readonly concurrency?: number; readonly where?: (station: Station) => boolean } = {},
   ): Effect.Effect<ReadonlyArray<readonly [Station, Exit.Exit<Action.Response<A>, CallFailure>]>> {
-    const { concurrency = 16, where = () => true } = options
+    const { concurrency = 16, where = () => true, ...callOptions } = options
     return Effect.flatMap(this.stations, (stations) =>
       Effect.forEach(
         stations.filter((station) => station.speaks(action) && where(station)),
         (station) =>
-          Effect.map(Effect.exit(station.call(action, request, options)), (exit) => [station, exit] as const),
+          Effect.map(Effect.exit(station.call(action, request, callOptions)), (exit) => [station, exit] as const),
         { concurrency },
       ),
     )
@@ -207,6 +208,8 @@ const logEvent = (event: Event): Effect.Effect<void> => {
         identity: event.identity,
         reason: event.error.message,
         ...(event.error instanceof Rejected ? { status: event.error.code } : undefined),
+        target: clip(event.request.url ?? ""),
+        remoteAddress: event.request.socket.remoteAddress,
       })
     case "ServerError":
       return Effect.logError("the HTTP server has a fault", event.error)

@@ -13,6 +13,7 @@ import * as Ws from "ws"
 import { addressOf, type ConnectError, connectError, handshakeFailure, UnexpectedHttpResponse } from "./ConnectError.ts"
 import * as Alarms from "./connection/Alarms.ts"
 import { millis, type Options } from "./connection/Settings.ts"
+import { clip } from "./connection/Tracing.ts"
 import { closeReason, isSendableCode, type Listener, surface, type Transport } from "./Transport.ts"
 
 export type { ClientOptions, ServerOptions } from "ws"
@@ -103,6 +104,7 @@ const handshake = (
     const alarm: Alarms.Alarm = {
       entry: undefined,
       ring: () => {
+        answered?.()
         done(Exit.fail(connectError(url, options.protocols, new Error(handshakeFailure.timeout), true)))
         socket.terminate()
         return Number.POSITIVE_INFINITY
@@ -113,6 +115,8 @@ const handshake = (
       done(exit)
     }
     let socket: Socket
+    /** Ends the attempt with the HTTP response that has come, as far as it has come. */
+    let answered: (() => void) | undefined
     const { perMessageDeflate, webSocket } = options
     try {
       socket = new Socket(url, [...options.protocols], {
@@ -130,8 +134,15 @@ const handshake = (
       resume(Exit.fail(connectError(url, options.protocols, cause, !hopeless.has(cause.message))))
     })
     socket.on("unexpected-response", (request, response) => {
-      resume(Exit.fail(new UnexpectedHttpResponse(addressOf(url), request, response)))
-      socket.terminate()
+      answered = () => {
+        const body = clip(peek(response))
+        resume(Exit.fail(new UnexpectedHttpResponse(addressOf(url), request, response, body)))
+        // What is complete can still be read when the socket is gone, but not when the request is destroyed.
+        if (response.complete) response.socket.destroy()
+        else socket.terminate()
+      }
+      whenPeekable(response, answered)
+      alarms.wakeBy(alarm, alarms.now() + bodyTimeout)
     })
     socket.on("upgrade", (response) => {
       socket.on("open", () => {
@@ -145,6 +156,30 @@ const handshake = (
       socket.terminate()
     })
   })
+
+/** Of the body of a response that is no upgrade we look at so many bytes, and wait for them so many milliseconds. */
+const maxBodyBytes = 1024
+const bodyTimeout = 500
+
+/** Calls `then` when a response is complete, has come so far as we look at it, or breaks off. */
+const whenPeekable = (response: IncomingMessage, then: () => void): void => {
+  const look = () => {
+    if (!response.complete && response.readableLength < maxBodyBytes && !response.destroyed) return
+    for (const event of events) response.off(event, look)
+    then()
+  }
+  const events = ["readable", "end", "close"]
+  for (const event of events) response.on(event, look)
+  response.on("error", () => {})
+}
+
+/** What has come of a response's body; it can still be read. */
+const peek = (response: IncomingMessage): string => {
+  const chunk: Buffer | null = response.read()
+  if (chunk === null) return ""
+  response.unshift(chunk)
+  return chunk.toString("utf8", 0, maxBodyBytes).trim()
+}
 
 /** Accepts upgrade requests. */
 export interface Acceptor {

@@ -295,7 +295,8 @@ describe("layerLogging", () => {
     return Effect.gen(function* () {
       yield* Effect.flip(connectTo(yield* Server.Server, "CP001", Echo))
       yield* settled
-      expect(lines).toEqual([{ level: "Warn", text: "refused", identity: "CP001", reason: "who?", status: 401 }])
+      const why = { reason: "who?", status: 401, target: "/CP001", remoteAddress: undefined }
+      expect(lines).toEqual([{ level: "Warn", text: "refused", identity: "CP001", ...why }])
     }).pipe(Effect.provide(Server.layerLogging.pipe(Layer.provideMerge(Refusing), Layer.provideMerge(layer))))
   })
 })

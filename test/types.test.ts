@@ -1,7 +1,7 @@
 /**
  * What users see of the types. `tsc` checks this file: an expected error that does not occur fails it.
  */
-import { describe, expectTypeOf, it } from "@effect/vitest"
+import { describe, expect, expectTypeOf, it } from "@effect/vitest"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -129,10 +129,12 @@ describe("handlers", () => {
       // @ts-expect-error a value that is not in the enumeration
       Authorize: () => Effect.succeed({ idTagInfo: { status: "accepted" } }),
     })
-    Handlers.make(Ocpp16, {
-      // @ts-expect-error an action of another version
-      TransactionEvent: () => Effect.succeed({}),
-    })
+    const ofAnotherVersion = () =>
+      Handlers.make(Ocpp16, {
+        // @ts-expect-error an action of another version
+        TransactionEvent: () => Effect.succeed({}),
+      })
+    expect(ofAnotherVersion).toThrow('ocpp1.6 has no action "TransactionEvent"')
     Handlers.make(Ocpp16, {
       // @ts-expect-error an error that cannot travel in a CALLERROR
       Heartbeat: () => Effect.fail(new Error("no")),
@@ -209,14 +211,18 @@ describe("handlers put together", () => {
   })
 
   it("of several versions know no action that one of them lacks", () => {
-    Handlers.makeCommon([Ocpp16, Ocpp201], {
-      // @ts-expect-error 1.6 has no TransactionEvent
-      TransactionEvent: () => Effect.succeed({}),
-    })
-    Handlers.makeCommon([Ocpp16, Ocpp201], {
-      // @ts-expect-error 2.0.1 has no StartTransaction
-      StartTransaction: () => Effect.succeed({ transactionId: 1, idTagInfo: { status: "Accepted" } }),
-    })
+    const notIn16 = () =>
+      Handlers.makeCommon([Ocpp16, Ocpp201], {
+        // @ts-expect-error 1.6 has no TransactionEvent
+        TransactionEvent: () => Effect.succeed({}),
+      })
+    const notIn201 = () =>
+      Handlers.makeCommon([Ocpp16, Ocpp201], {
+        // @ts-expect-error 2.0.1 has no StartTransaction
+        StartTransaction: () => Effect.succeed({ transactionId: 1, idTagInfo: { status: "Accepted" } }),
+      })
+    expect(notIn16).toThrow('ocpp1.6 has no action "TransactionEvent"')
+    expect(notIn201).toThrow('ocpp2.0.1 has no action "StartTransaction"')
     Handlers.makeCommon([Ocpp201, Ocpp21], { TransactionEvent: () => Effect.succeed({}) })
   })
 

@@ -144,7 +144,8 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
 
   sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
     return Effect.suspend(() => {
-      if (this.state === State.CLOSED) return DisconnectedError.of(1006, "closed", false)
+      const { code = 1006, reason = "closed" } = this.outbound.refusal ?? {}
+      if (this.state === State.CLOSED) return DisconnectedError.of(code, reason, false)
       if (this.state === State.CLOSING || (this.state === State.OPEN && this.rpc?.sendRaw(message))) return Effect.void
       if (this.#raw.length < this.settings.maxQueuedCalls) this.#raw.push(message)
       else return DisconnectedError.of(1006, "too many messages wait for a connection", false)

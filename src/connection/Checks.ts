@@ -29,16 +29,24 @@ export const callback: Check = must("a function", (value) => typeof value === "f
 export const record: Check = must("an object", (value) => isObject(value) && !Array.isArray(value))
 /** A string, or a record of strings. */
 export const query: Check = must("a string or an object", (value) => typeof value === "string" || isObject(value))
+/** An array of objects that have a property. */
+const listOf =
+  (what: string, property: string): Check =>
+  (name, value) => {
+    list(name, value)
+    const isOne = must(what, (item) => isObject(item) && property in item)
+    for (const [index, item] of (value as ReadonlyArray<unknown>).entries()) isOne(`${name}[${index}]`, item)
+  }
+
 /** Subprotocols, such as `Ocpp16`; their names are not enough. */
-export const subprotocols: Check = must("an array of subprotocols", (value) => isListOf(value, "name"))
-export const handlers: Check = must(
-  "an array of Handlers, or a function that makes it",
-  (value) => typeof value === "function" || isListOf(value, "parts"),
-)
+export const subprotocols = listOf("a subprotocol such as Ocpp16", "name")
+const handlersList = listOf("what Handlers.make and its like give", "parts")
+/** Handlers, or a function that gives them. */
+export const handlers: Check = (name, value) => {
+  if (typeof value !== "function") handlersList(name, value)
+}
 
 export const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
-const isListOf = (value: unknown, property: string) =>
-  Array.isArray(value) && value.every((item) => isObject(item) && property in item)
 
 /**
  * Refuses options that nobody knows, and values of the wrong kind. An option that is `undefined` is not given.
@@ -48,7 +56,9 @@ const isListOf = (value: unknown, property: string) =>
 export const checkOptions = (options: object, checks: Readonly<Record<string, Check>>, prefix = ""): void => {
   for (const [key, value] of Object.entries(options)) {
     const name = `${prefix}${key}`
-    if (!Object.hasOwn(checks, key)) throw new RangeError(`there is no option ${JSON.stringify(name)}`)
+    if (!Object.hasOwn(checks, key)) {
+      throw new RangeError(`there is no option ${JSON.stringify(name)}, but ${Object.keys(checks).join(", ")}`)
+    }
     if (value !== undefined) checks[key]?.(name, value)
   }
 }

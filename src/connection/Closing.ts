@@ -1,5 +1,6 @@
 /** How a connection ends. */
 import { isSendableCode } from "../Transport.ts"
+import { type Checks, checkOptions, flag } from "./Checks.ts"
 
 /** How a connection ended. */
 export interface CloseInfo {
@@ -20,8 +21,17 @@ export interface CloseOptions {
   readonly force?: boolean
 }
 
-/** The same with a code and a reason that can be sent, whatever a program has given. */
+const given = () => {}
+
+const closeOptions: Checks<CloseOptions> = { code: given, reason: given, awaitPending: flag, force: flag }
+
+/**
+ * The same with a code and a reason that can be sent, whatever a program has given.
+ *
+ * @throws {RangeError} when there is no such option.
+ */
 export const sendable = (options: CloseOptions): CloseOptions => {
+  checkOptions(options, closeOptions)
   const { code = 1000, reason } = options
   return { ...options, code: isSendableCode(code) ? code : 1000, reason: String(reason ?? "") }
 }

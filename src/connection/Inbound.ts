@@ -15,6 +15,7 @@ import type { Call, Send } from "../Frame.ts"
 import type { AnyHandler } from "../Handlers.ts"
 import { type RPCError, RPCFrameworkError, RPCGenericError } from "../RPCError.ts"
 import type { Alarm, Alarms } from "./Alarms.ts"
+import { shown } from "./Checks.ts"
 import type { Meters, Outcome } from "./Meters.ts"
 import type { Configured } from "./Settings.ts"
 import * as Tracing from "./Tracing.ts"
@@ -48,7 +49,11 @@ interface Handlers {
 /** What a handler makes of a call. */
 const startOf = (handler: AnyHandler<never>, call: Call | Send): Effect.Effect<unknown, unknown> => {
   try {
-    return handler(call.payload, call)
+    const effect = handler(call.payload, call)
+    if (Effect.isEffect(effect)) return effect
+    return Exit.die(
+      new TypeError(`the handler of ${Tracing.clip(call.action)} must return an Effect; got ${shown(effect)}`),
+    )
   } catch (defect) {
     return Exit.die(defect)
   }

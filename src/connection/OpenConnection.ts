@@ -68,7 +68,8 @@ export abstract class OpenConnection<in out Self extends Side> extends PeerBase<
 
   sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
     return Effect.suspend(() => {
-      if (this.state === State.CLOSED) return DisconnectedError.of(1006, "closed", false)
+      const { code = 1006, reason = "closed" } = this.outbound.refusal ?? {}
+      if (this.state === State.CLOSED) return DisconnectedError.of(code, reason, false)
       return Effect.sync(() => this.rpc.sendRaw(message))
     })
   }

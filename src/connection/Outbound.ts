@@ -278,6 +278,11 @@ export class Outbound implements Alarm {
     for (const call of [...(this.#pending?.values() ?? [])]) this.settle(call, disconnected(info, true))
   }
 
+  /** Why new calls fail, when they do. */
+  get refusal(): CloseInfo | undefined {
+    return this.#refusal
+  }
+
   /** New calls are refused; those that exist go on. */
   refuse(info: CloseInfo): void {
     this.#refusal = info

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Action from "../Action.ts"
 import type { DisconnectedError } from "../ConnectionError.ts"
 import type { Alarms } from "./Alarms.ts"
-import { checkOptions, whenRead } from "./Checks.ts"
+import { type Checks, checkOptions, flag, whenRead } from "./Checks.ts"
 import type { CloseInfo, CloseOptions } from "./Closing.ts"
 import type { Environment } from "./Environment.ts"
 import { type Event, Hub, type Observer } from "./Event.ts"
@@ -92,6 +92,8 @@ export interface Peer<in out Self extends Side> {
   readonly closed: Effect.Effect<CloseInfo>
 }
 
+const callOptions: Checks<CallOptions> = { timeout: whenRead, noReply: flag }
+
 const reconfigurable = { ...connectionOptions, reconnect: whenRead }
 
 /** Lets methods work without the object that they come from: whoever asks for a service often takes it apart. */
@@ -155,6 +157,7 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
     options?: CallOptions,
   ): Effect.Effect<Action.Response<A>, CallFailure>
   call(action: Action.Call | string, payload?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure> {
+    if (options !== undefined) checkOptions(options, callOptions)
     return this.outbound.call(this.request("Call", action, payload, options), this)
   }
 
@@ -169,6 +172,7 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
 
   /** What is asked of {@link outbound}. */
   request(kind: "Call" | "Send", action: Action.Any | string, payload: unknown, options: CallOptions = {}): Request {
+    if (action === undefined) throw new TypeError("what is to be called is undefined: it must be an action or its name")
     const isName = typeof action === "string"
     return {
       kind,

@@ -214,7 +214,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const hub = this.#hub
     const { outbound } = this.#owner
     const call = outbound.find(messageId)
-    if (call === undefined) return this.#onBadMessage(text, answersNothing())
+    if (call === undefined) return this.#onBadMessage(text, answersNothing(messageId))
     this.#badMessages = 0
     const invalid = this.judge.result(call, payload)
     if (invalid === undefined) {
@@ -231,7 +231,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const hub = this.#hub
     const { outbound } = this.#owner
     const call = outbound.find(frame.messageId)
-    if (call === undefined) return this.#onBadMessage(text, answersNothing())
+    if (call === undefined) return this.#onBadMessage(text, answersNothing(frame.messageId))
     this.#badMessages = 0
     const error = fromWire(frame.code, frame.description, frame.details)
     if (hub.active) hub.emit({ _tag: "CallError", error, ...about(call, true) })
@@ -239,7 +239,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   }
 
   #onResultError(text: string, { code, description, details, messageId }: Frame.CallResultError): void {
-    if (this.#answered?.delete(messageId) !== true) return this.#onBadMessage(text, answersNothing())
+    if (this.#answered?.delete(messageId) !== true) return this.#onBadMessage(text, answersNothing(messageId))
     this.#badMessages = 0
     const hub = this.#hub
     if (hub.active) hub.emit({ _tag: "CallResultError", messageId, error: fromWire(code, description, details) })
@@ -272,7 +272,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const payload = (response ?? {}) as Schema.Json
     const invalid = this.judge.ownResult(call, payload)
     if (invalid !== undefined) {
-      this.#reportDefect(call, "the response of a handler is not valid", Cause.fail(invalid))
+      this.#reportDefect(call, `the response of a handler is not valid: ${invalid.message}`)
       const detail = settings.respondWithDetailedErrors ? `: ${invalid.message}` : ""
       return this.#answerError(call, new RPCInternalError(`the response is not valid${detail}`))
     }
@@ -320,8 +320,11 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   }
 
   /** Nobody else learns of it: the peer gets an error that says nothing, and the handler has ended. */
-  #reportDefect(call: Frame.Call | Frame.Send, what: string, cause: Cause.Cause<unknown>): void {
-    const log = Effect.annotateLogs(Effect.logError(what, cause), Tracing.annotationsOf(call))
+  #reportDefect(
+    call: Frame.Call | Frame.Send,
+    ...message: readonly [what: string, cause?: Cause.Cause<unknown>]
+  ): void {
+    const log = Effect.annotateLogs(Effect.logError(...message), Tracing.annotationsOf(call))
     Effect.runForkWith(this.handlerContext())(log)
   }
 
@@ -483,4 +486,5 @@ const errorFrame = (_tag: "CallError" | "CallResultError", messageId: string, er
   details: (Array.isArray(error.details) ? {} : error.details) as { readonly [key: string]: Schema.Json },
 })
 
-const answersNothing = () => new RPCFrameworkError("the message answers no call of ours")
+const answersNothing = (messageId: string) =>
+  new RPCFrameworkError(`the message answers no call of ours (its id is "${Tracing.clip(messageId)}")`)

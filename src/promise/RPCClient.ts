@@ -7,7 +7,6 @@
 import { EventEmitter } from "node:events"
 import type { IncomingMessage } from "node:http"
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
@@ -17,7 +16,7 @@ import * as Backoff from "../Backoff.ts"
 import { ConnectError } from "../ConnectError.ts"
 import { connectionUrl, type Dial, dialler } from "../client/dial.ts"
 import { ReconnectingClient } from "../client/ReconnectingClient.ts"
-import { checkOptions } from "../connection/Checks.ts"
+import { type Checks, callback, checkOptions, flag, record, shown, whenRead } from "../connection/Checks.ts"
 import type { CloseInfo, CloseOptions } from "../connection/Closing.ts"
 import { type Event, isLife } from "../connection/Event.ts"
 import { type Peer, type PeerBase, type Side, State } from "../connection/Peer.ts"
@@ -33,6 +32,7 @@ import { type Emit, emitSafely, isTraffic, type RPCClientEvents, tell, trafficEv
 import { InboundCall, textOf } from "./InboundCall.ts"
 import {
   clientOptions,
+  context,
   defined,
   environment,
   protocolNamed,
@@ -191,7 +191,11 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   reconfigure(options: Partial<RPCClientOptions>): void {
     const { identity, ...changed } = { ...this.#options, identity: this.#nextIdentity, ...options }
     checkOptions({ identity, ...changed }, clientOptions)
-    if (typeof identity !== "string" || identity === "") throw new Error("'identity' is required")
+    if (typeof identity !== "string" || identity === "") {
+      throw new Error(
+        `'identity' is required${identity == null || identity === "" ? "" : `: a string, not ${shown(identity)}`}`,
+      )
+    }
     protocolsOf(changed)
     settings(toCoreWithDefaults(changed))
     Backoff.exponential(changed.backoff)
@@ -251,7 +255,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
         reconnectResetAfter: 1,
       },
       environment,
-      () => Context.empty(),
+      () => context,
     )
   }
 
@@ -336,8 +340,12 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   // biome-ignore lint/suspicious/noExplicitAny: the untyped use is as loose as it is documented
   handle(handler: Handler<string, string extends P ? any : unknown>): void
   handle(method: string | Handler, handler?: Handler): void {
-    if (typeof method === "function") this.#wildcard = method
-    else this.#handlers.set(method, handler as Handler)
+    if (typeof method === "function") {
+      this.#wildcard = method
+      return
+    }
+    callback(`the handler of ${method}`, handler)
+    this.#handlers.set(method, handler as Handler)
   }
 
   /** Removes the handler of a method, or, without method, the wildcard. */
@@ -354,6 +362,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
   /** Calls a method of the other side; one that OCPP 2.1 sends unconfirmed resolves when it is sent. Rejects when it answers with an error, not in time, or not at all. */
   async call<M extends Method<P>>(method: M, params?: Params<P, M>, options: CallOptions = {}): Promise<Result<P, M>> {
+    checkOptions(options, callOptions)
     const { callTimeoutMs, noReply = false, signal } = options
     const peer = this.peer
     if (peer === undefined) throw new Error("Cannot make call while socket not open")
@@ -412,16 +421,19 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   }
 }
 
+const callOptions: Checks<CallOptions> = { callTimeoutMs: whenRead, signal: record, noReply: flag }
+
 const defaultEndpoint = "ws://localhost"
 
 const abortReason = ({ reason }: AbortSignal): Error =>
   reason instanceof Error ? reason : Object.assign(new Error(textOf(reason)), { name: "AbortError" })
 
-/** What a promise is rejected with: the error itself, and for a failed connection that of the socket. */
+/** What a promise is rejected with: the error itself, and for a failed connection that of the socket, which learns where. */
 const reasonOf = (cause: Cause.Cause<unknown>): unknown => {
   const error = Cause.squash(cause)
-  const isConnectError = error instanceof ConnectError && error.cause instanceof Error
-  return isConnectError ? error.cause : error
+  if (!(error instanceof ConnectError && error.cause instanceof Error)) return error
+  error.cause.message = error.message
+  return error.cause
 }
 
 const plain = (error: Error): Record<string, unknown> => {

@@ -9,7 +9,6 @@ import { EventEmitter } from "node:events"
 import type { Server as HttpServer, IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { checkOptions } from "../connection/Checks.ts"
@@ -20,6 +19,7 @@ import { AcceptedStation, type Event, type Options, StationServer } from "../ser
 import { accept as accepted, Rejected, reject as rejected } from "../server/Upgrade.ts"
 import { emitSafely } from "./events.ts"
 import {
+  context,
   environment,
   protocolNamed,
   protocolsOf,
@@ -31,9 +31,9 @@ import {
 import { documented, RPCServerClient } from "./RPCServerClient.ts"
 
 /** The events of an `RPCServer`, each with its arguments. */
-export interface RPCServerEvents {
+export interface RPCServerEvents<P extends string = string> {
   /** A client was accepted. */
-  client: [client: RPCServerClient]
+  client: [client: RPCServerClient<P>]
   /** The HTTP server has a fault. */
   error: [error: Error]
   /** The server has begun to close: no more clients are accepted. */
@@ -73,11 +73,15 @@ export type AuthCallback = (
 
 /** A station that knows the client as which the program sees it. */
 class ClientStation extends AcceptedStation {
-  client: RPCServerClient | undefined = undefined
+  client: Pick<RPCServerClient, "handlers"> | undefined = undefined
 }
 
-/** A server, as documented. */
-export class RPCServer extends EventEmitter<RPCServerEvents> {
+/**
+ * A server, as documented.
+ *
+ * `new RPCServer<"ocpp1.6">(…)` types `call` and `handle` of its clients by action; without a type argument they take anything.
+ */
+export class RPCServer<P extends string = string> extends EventEmitter<RPCServerEvents<P>> {
   #options: RPCServerOptions
   readonly #server: StationServer<ClientStation>
   /** What every client is made with. */
@@ -91,11 +95,11 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
     checkOptions(options, serverOptions)
     this.#options = options
     this.#clientOptions = clientOptionsOf(options)
-    const face = { Station: ClientStation, context: () => Context.empty() }
+    const face = { Station: ClientStation, context: () => context }
     const handlers: Options<never, ClientStation>["handlers"] = ({ client }) =>
       client === undefined ? [] : [client.handlers()]
     const core = { ...toCoreServer(options), duplicateIdentity: "allow" as const, handlers }
-    this.#server = new StationServer(core, face, environment, Context.empty())
+    this.#server = new StationServer(core, face, environment, context)
     this.#server.subscribe((event) => this.#tell(event))
   }
 
@@ -103,7 +107,7 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
     switch (event._tag) {
       case "Connected": {
         const { station } = event
-        const client = new RPCServerClient(this.#clientOptions, station)
+        const client = new RPCServerClient<P>(this.#clientOptions, station)
         station.client = client
         return emitSafely(this, "client", [client])
       }
@@ -167,7 +171,13 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
           ),
         )
       }
-      const fail = (reason: unknown) => refuse(500, reason instanceof Error ? reason : new Error(String(reason)))
+      const fail = (reason: unknown) => {
+        if (decided) return
+        decided = true
+        const error = reason instanceof Error ? reason : new Error(String(reason))
+        abort(error)
+        resume(Exit.die(error))
+      }
       try {
         const { signal } = controller
         const returned = callback(accept, reject, documented(handshake), signal)
@@ -194,7 +204,10 @@ export class RPCServer extends EventEmitter<RPCServerEvents> {
   async listen(port?: number, host?: string, options: { signal?: AbortSignal } = {}): Promise<HttpServer> {
     const { signal } = options
     signal?.throwIfAborted()
-    const where = { ...(port === undefined ? undefined : { port }), ...(host === undefined ? undefined : { host }) }
+    const where = {
+      ...(port === undefined ? undefined : { port: Number(port) }),
+      ...(host === undefined ? undefined : { host }),
+    }
     const exit = await Effect.runPromiseExit(this.#server.listen(where), signal === undefined ? undefined : { signal })
     if (Exit.isFailure(exit)) {
       signal?.throwIfAborted()

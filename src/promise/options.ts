@@ -1,5 +1,6 @@
 /** The options of the promise face, and what they are called in the core. */
 import * as Context from "effect/Context"
+import * as References from "effect/References"
 import { type Checks, checkOptions, flag, list, query, record, text, whenRead } from "../connection/Checks.ts"
 import * as Environment from "../connection/Environment.ts"
 import { type Options as CoreOptions, count } from "../connection/Settings.ts"
@@ -77,8 +78,11 @@ export interface RPCServerOptions extends CommonOptions {
   wssOptions?: ServerOptions
 }
 
+/** In what a handler's defects are logged: stdout is the program's own. */
+export const context: Context.Context<never> = Context.make(References.LogToStderr, true)
+
 /** What all connections of the promise face share. */
-export const environment: Environment.Environment = Environment.of(Context.empty())
+export const environment: Environment.Environment = Environment.of(context)
 
 const commonOptions: Checks<CommonOptions> = {
   protocols: list,

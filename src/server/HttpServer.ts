@@ -8,6 +8,7 @@ import type { TlsOptions } from "node:tls"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { must } from "../connection/Checks.ts"
 
 /** The server could not listen. */
 export class ListenError extends Data.TaggedError("ListenError")<{
@@ -82,6 +83,8 @@ export const close = (httpServer: Http.Server): Effect.Effect<void> =>
     httpServer.close(() => resume(Exit.void))
   })
 
+const isPort = (port: unknown) => Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65_535
+
 /** The failure to listen. */
 export const cannotListen = ({ port = 0 }: ListenOptions, cause: unknown): Effect.Effect<never, ListenError> => {
   const why = cause instanceof Error ? cause.message : String(cause)
@@ -97,6 +100,8 @@ export const listen = (
     const onError = (cause: unknown) => resume(cannotListen(options, cause))
     let httpServer: Http.Server
     try {
+      // Of a string Node would make the name of a pipe.
+      must("an integer from 0 to 65535", isPort)("port", options.port ?? 0)
       httpServer = make(options.tls)
       if (options.tls !== undefined) rememberSockets(httpServer)
       httpServer.on("upgrade", onUpgrade)

@@ -39,6 +39,7 @@ import {
   settings,
   socketOptions,
 } from "../connection/Settings.ts"
+import * as Tracing from "../connection/Tracing.ts"
 import * as Dialect from "../Dialect.ts"
 import * as Handlers from "../Handlers.ts"
 import * as Handshake from "../Handshake.ts"
@@ -250,7 +251,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
     if (this.#isFull) return this.#abort(upgrade, reject(503))
     const handshake = Handshake.read(upgrade.request)
     if (handshake === undefined) {
-      return this.#abort(upgrade, reject(400, "the path must end in the identity of a charging station"))
+      return this.#abort(upgrade, reject(400, Handshake.faultOf(upgrade.request)))
     }
     const { auth } = this.#options
     if (auth === undefined) return this.#admit(upgrade, handshake, undefined)
@@ -295,7 +296,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
     if (protocol === undefined) {
       // OCPP-J 1.6 §3.1.2, 2.x part 4: the handshake is completed without a subprotocol, then the connection is closed.
       this.#turnAway(transport, { code: 1002, reason: "no common subprotocol" })
-      return this.#tellAborted(upgrade, new Error("no common subprotocol"), handshake)
+      return this.#tellAborted(upgrade, this.#noCommonProtocol(handshake), handshake)
     }
     const station = this.#makeStation(transport, protocol, handshake, session)
     this.#connected.add(station)
@@ -305,6 +306,12 @@ export class StationServer<S extends AcceptedStation> implements Registry {
     }
     this.hub.emit({ _tag: "Connected", station })
     this.hub.afterwards(() => station.start())
+  }
+
+  #noCommonProtocol({ protocols }: Handshake.Handshake): Error {
+    const named = (names: Iterable<string>) => Tracing.clip([...names].join(", ") || "none")
+    const served = named(this.protocols.map(({ name }) => name))
+    return new Error(`no common subprotocol (offered: ${named(protocols)}; served: ${served})`)
   }
 
   /** Closes a connection that nobody will use. */

@@ -78,7 +78,12 @@ export class MemoryUpgrade implements Upgrade {
 
   refuse(rejected: Rejected): void {
     const { url } = this.#asked
-    const error = new UnexpectedHttpResponse(addressOf(url), requestOf(this.#asked), responseOf(rejected))
+    const error = new UnexpectedHttpResponse(
+      addressOf(url),
+      requestOf(this.#asked),
+      responseOf(rejected),
+      rejected.message,
+    )
     this.#tell(() => this.#answer.onFailure(error))
   }
 

@@ -197,3 +197,27 @@ describe("the events", () => {
     }
   })
 })
+
+describe("the clients of an RPCServer", () => {
+  it("are typed by the subprotocol that the server is said to speak", () => {
+    const server = new RPCServer<"ocpp1.6">({ protocols: ["ocpp1.6"] })
+    server.on("client", (client) => {
+      expectTypeOf(client).toEqualTypeOf<RPCServerClient<"ocpp1.6">>()
+      client.handle("Authorize", ({ params }) => {
+        expectTypeOf(params.idTag).toEqualTypeOf<string>()
+        return { idTagInfo: { status: "Accepted" } }
+      })
+      // @ts-expect-error a response of another action
+      client.handle("Heartbeat", () => ({ status: "Accepted" }))
+      // @ts-expect-error an action that is misspelt
+      client.handle("Hartbeat", () => ({}))
+    })
+  })
+
+  it("take anything when nothing is said", () => {
+    const server = new RPCServer()
+    server.on("client", (client) => {
+      client.handle("Anything", ({ params }) => params.whatever)
+    })
+  })
+})

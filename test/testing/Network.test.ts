@@ -79,7 +79,10 @@ describe("a network", () => {
       const network = yield* Network.make({ ...csms, auth: () => Server.reject(401, "who are you?") })
       const error = yield* Effect.flip(network.station({ ...station, password: "secret" }))
       if (error._tag !== "UnexpectedHttpResponse") throw error
-      expect([error.code, error.message]).toEqual([401, "ws://csms/CP001: the server answered 401 Unauthorized"])
+      expect([error.code, error.message]).toEqual([
+        401,
+        "ws://csms/CP001: the server answered 401 Unauthorized: who are you?",
+      ])
       expect(error.request.getHeader("sec-websocket-protocol")).toBe("echo1.0")
       const body = yield* Effect.promise(() => error.response.toArray())
       expect(String(Buffer.concat(body))).toBe("who are you?")
