@@ -37,7 +37,7 @@ const documents = [
 
 /** The TypeScript that a document shows; not that of a block that is marked `no-check`. */
 const blocksOf = (file: string): ReadonlyArray<string> =>
-  [...readFileSync(join(root, file), "utf8").matchAll(/```ts\n([\s\S]*?)```/g)].map(([, block]) => block as string)
+  [...readFileSync(join(root, file), "utf8").matchAll(/```(?:ts|js)\n([\s\S]*?)```/g)].map(([, block]) => block as string)
 
 const check = (what: string, holds: boolean) => {
   if (!holds) throw new Error(`the package is wrong: ${what}`)
