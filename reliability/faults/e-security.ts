@@ -30,7 +30,7 @@ const identities: Case = {
         await server.event(/^Connected/, decodeURIComponent(path))
       }
       same((await server.counts()).UpgradeAborted, paths.length, "refusals that were told")
-      await server.event(/^UpgradeAborted 400 the path must end in the identity/)
+      await server.event(/^UpgradeAborted 400 the identity has a slash or a control character/)
     }
   },
 }
@@ -55,7 +55,7 @@ const targets: Case = {
         "/a b",
       ]
       for (const path of paths) same((await exchange(server.port, upgrade({ path }))).status, 400, path)
-      await server.event(/^UpgradeAborted 400 the path must end in the identity/)
+      await server.event(/^UpgradeAborted 400 the request target must be a path/)
     }
   },
 }
