@@ -128,10 +128,10 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
       if (this.state === State.CLOSING) return Effect.andThen(this.closed, this.connect)
       if (this.#isShut) return new ConnectError({ message: "the client's Scope is closed", retryable: false })
       if (this.state === State.CLOSED) this.#start()
-      this.#waiting++
-      const opened = Effect.ensuring(
-        Deferred.await(this.#opened),
-        Effect.sync(() => this.#waiting--),
+      const opened = Effect.acquireUseRelease(
+        Effect.sync(() => this.#waiting++),
+        () => Deferred.await(this.#opened),
+        () => Effect.sync(() => this.#waiting--),
       )
       return Effect.onInterrupt(opened, () => Effect.sync(() => this.#abandon()))
     })

@@ -18,8 +18,12 @@ export interface Subject {
 /** Whether somebody sees spans. */
 export const isTraced = (context: Context.Context<never>): boolean => context.mapUnsafe.has(Tracer.TracerKey)
 
+/** What needs no more than a look: this is on the path of every handler that suspends. */
+const harmless = /^[ -~]{0,64}$/
+
 /** Text of outside origin, short enough for a log or a description, and without what would forge a line of either. */
-export const clip = (text: string) => {
+export const clip = (text: string): string => {
+  if (harmless.test(text)) return text
   const short = text.length <= 64 ? text : `${text.slice(0, 64)}…`
   return short.replace(
     /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu,

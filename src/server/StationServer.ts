@@ -401,6 +401,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
 
   close(options: CloseOptions = {}): Effect.Effect<void> {
     return Effect.suspend(() => {
+      const how = sendable(options)
       if (!this.#closing) {
         this.#closing = true
         this.hub.emit({ _tag: "Closing" })
@@ -411,7 +412,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
         }
         this.#run(this.#finishClosing)
       }
-      for (const station of this.#connected) station.startClose(sendable(options))
+      for (const station of this.#connected) station.startClose(how)
       return Deferred.await(this.#closed)
     })
   }
