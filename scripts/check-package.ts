@@ -37,7 +37,9 @@ const documents = [
 
 /** The TypeScript that a document shows; not that of a block that is marked `no-check`. */
 const blocksOf = (file: string): ReadonlyArray<string> =>
-  [...readFileSync(join(root, file), "utf8").matchAll(/```(?:ts|js)\n([\s\S]*?)```/g)].map(([, block]) => block as string)
+  [...readFileSync(join(root, file), "utf8").matchAll(/```(?:ts|js)\n([\s\S]*?)```/g)].map(
+    ([, block]) => block as string,
+  )
 
 const check = (what: string, holds: boolean) => {
   if (!holds) throw new Error(`the package is wrong: ${what}`)
@@ -51,7 +53,7 @@ try {
   const tarball = join(folder, packed.filename)
   const unexpected = packed.files
     .map(({ path }) => path)
-    .filter((path) => !/^(dist\/.*\.(js|d\.ts)|README\.md|CHANGELOG\.md|LICENSE|package\.json)$/.test(path))
+    .filter((path) => !/^(dist\/.*\.(js|d\.ts)|docs\/[\w-]+\.(md|svg)|README\.md|CHANGELOG\.md|SECURITY\.md|LICENSE|package\.json)$/.test(path))
   check(`holds only what users need${unexpected.map((path) => ` (not ${path})`)}`, unexpected.length === 0)
 
   run(root, "npx", "publint", "run", tarball, "--strict")
