@@ -53,7 +53,12 @@ try {
   const tarball = join(folder, packed.filename)
   const unexpected = packed.files
     .map(({ path }) => path)
-    .filter((path) => !/^(dist\/.*\.(js|d\.ts)|docs\/[\w-]+\.(md|svg)|README\.md|CHANGELOG\.md|SECURITY\.md|LICENSE|package\.json)$/.test(path))
+    .filter(
+      (path) =>
+        !/^(dist\/.*\.(js|d\.ts)|docs\/[\w-]+\.(md|svg)|README\.md|CHANGELOG\.md|SECURITY\.md|LICENSE|package\.json)$/.test(
+          path,
+        ),
+    )
   check(`holds only what users need${unexpected.map((path) => ` (not ${path})`)}`, unexpected.length === 0)
 
   run(root, "npx", "publint", "run", tarball, "--strict")
