@@ -17,7 +17,7 @@ export class UnexpectedHttpResponse extends Data.TaggedError("UnexpectedHttpResp
   readonly code: number
 }> {
   declare readonly request: ClientRequest
-  /** Its body can be read, where it is no longer than 1 KiB. */
+  /** Its body can be read, where it came whole within half a second. */
   declare readonly response: IncomingMessage
 
   /** @param body the beginning of the response's body */

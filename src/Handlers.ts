@@ -124,6 +124,7 @@ export const makeCommon = <
 
 const partOf = <R>(protocols: ReadonlyArray<Protocol.Protocol>, handlers: object): Part<R> => {
   for (const [action, handler] of Object.entries(handlers)) {
+    if (handler === undefined) continue
     const other = protocols.find(({ actions }) => !actions.has(action))
     if (other !== undefined) throw new TypeError(`${other.name} has no action ${JSON.stringify(action)} to be handled`)
     if (typeof handler !== "function") throw new TypeError(`the handler of ${action} must be a function`)

@@ -208,7 +208,7 @@ const logEvent = (event: Event): Effect.Effect<void> => {
         identity: event.identity,
         reason: event.error.message,
         ...(event.error instanceof Rejected ? { status: event.error.code } : undefined),
-        target: clip(event.request.url ?? ""),
+        path: clip(event.request.url?.split("?", 1)[0] ?? ""),
         remoteAddress: event.request.socket.remoteAddress,
       })
     case "ServerError":

@@ -131,17 +131,19 @@ const handshake = (
       return resume(Exit.fail(connectError(url, options.protocols, cause, false)))
     }
     socket.on("error", (cause) => {
+      answered?.()
       resume(Exit.fail(connectError(url, options.protocols, cause, !hopeless.has(cause.message))))
     })
     socket.on("unexpected-response", (request, response) => {
       answered = () => {
+        answered = undefined
         const body = clip(peek(response))
         resume(Exit.fail(new UnexpectedHttpResponse(addressOf(url), request, response, body)))
         // What is complete can still be read when the socket is gone, but not when the request is destroyed.
         if (response.complete) response.socket.destroy()
         else socket.terminate()
       }
-      whenPeekable(response, answered)
+      whenPeekable(response, () => answered?.())
       alarms.wakeBy(alarm, alarms.now() + bodyTimeout)
     })
     socket.on("upgrade", (response) => {

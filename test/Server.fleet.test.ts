@@ -295,7 +295,7 @@ describe("layerLogging", () => {
     return Effect.gen(function* () {
       yield* Effect.flip(connectTo(yield* Server.Server, "CP001", Echo))
       yield* settled
-      const why = { reason: "who?", status: 401, target: "/CP001", remoteAddress: undefined }
+      const why = { reason: "who?", status: 401, path: "/CP001", remoteAddress: undefined }
       expect(lines).toEqual([{ level: "Warn", text: "refused", identity: "CP001", ...why }])
     }).pipe(Effect.provide(Server.layerLogging.pipe(Layer.provideMerge(Refusing), Layer.provideMerge(layer))))
   })

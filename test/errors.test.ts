@@ -101,7 +101,7 @@ describe("a mistake of the program's", () => {
     expect(() => Handlers.make(Ocpp16, { Reset: {} } as never)).toThrow("the handler of Reset must be a function")
   })
 
-  it.each(["abc", -1, 70_000])("the port %j is no place to listen", async (port) => {
+  it.each(["abc", "", " ", -1, 70_000])("the port %j is no place to listen", async (port) => {
     const server = new RPCServer()
     const error = await rejection(server.listen(port as never, "127.0.0.1"))
     expect(error.message).toMatch(/^port must be an integer from 0 to 65535/)

@@ -81,8 +81,8 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
   /** The life of the client from `connect` to closed. */
   #life: Fiber.Fiber<void> | undefined
   #opened = Deferred.makeUnsafe<void, ConnectFailure>()
-  /** How many wait for it. */
-  #waiting = 0
+  /** How many wait for the first connection of this life. */
+  #waiting = { count: 0 }
   #closed = Deferred.makeUnsafe<CloseInfo>()
 
   /** @param context what handlers are given, and the schedule */
@@ -128,25 +128,28 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
       if (this.state === State.CLOSING) return Effect.andThen(this.closed, this.connect)
       if (this.#isShut) return new ConnectError({ message: "the client's Scope is closed", retryable: false })
       if (this.state === State.CLOSED) this.#start()
+      const waiting = this.#waiting
       const opened = Effect.acquireUseRelease(
-        Effect.sync(() => this.#waiting++),
+        Effect.sync(() => waiting.count++),
         () => Deferred.await(this.#opened),
-        () => Effect.sync(() => this.#waiting--),
+        () => Effect.sync(() => waiting.count--),
       )
-      return Effect.onInterrupt(opened, () => Effect.sync(() => this.#abandon()))
+      return Effect.onInterrupt(opened, () => Effect.sync(() => this.#abandon(waiting)))
     })
   }
 
   /** Ends the attempt to open the first connection once nobody waits for it any more. */
-  #abandon(): void {
-    if (this.#waiting === 0 && this.state === State.CONNECTING && this.rpc === undefined) this.#startClose({})
+  #abandon(waiting: { readonly count: number }): void {
+    if (waiting !== this.#waiting || waiting.count > 0) return
+    if (this.state === State.CONNECTING && this.rpc === undefined) this.#startClose({})
   }
 
   sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
     return Effect.suspend(() => {
       const { code = 1006, reason = "closed" } = this.outbound.refusal ?? {}
       if (this.state === State.CLOSED) return DisconnectedError.of(code, reason, false)
-      if (this.state === State.CLOSING || (this.state === State.OPEN && this.rpc?.sendRaw(message))) return Effect.void
+      if (this.state !== State.CONNECTING && this.rpc?.sendRaw(message)) return Effect.void
+      if (this.state === State.CLOSING) return Effect.void
       if (this.#raw.length < this.settings.maxQueuedCalls) this.#raw.push(message)
       else return DisconnectedError.of(1006, "too many messages wait for a connection", false)
       return Effect.void
@@ -178,6 +181,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
 
   #start(): void {
     this.#opened = Deferred.makeUnsafe()
+    this.#waiting = { count: 0 }
     this.#closed = Deferred.makeUnsafe()
     this.#protocol = undefined
     this.rpc = undefined

@@ -33,5 +33,6 @@ const closeOptions: Checks<CloseOptions> = { code: given, reason: given, awaitPe
 export const sendable = (options: CloseOptions): CloseOptions => {
   checkOptions(options, closeOptions)
   const { code = 1000, reason } = options
-  return { ...options, code: isSendableCode(code) ? code : 1000, reason: String(reason ?? "") }
+  const isSendable = Number.isInteger(code) && isSendableCode(code)
+  return { ...options, code: isSendable ? code : 1000, reason: String(reason ?? "") }
 }

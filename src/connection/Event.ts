@@ -112,7 +112,7 @@ export class Hub<E extends { readonly _tag: string } = Event> {
     if (this.#untold.length > 1) return
     // What an observer causes is told after what he was told: to everyone in the same order.
     for (let next: E | (() => void) | undefined = event; next !== undefined; next = this.#untold[0]) {
-      if (typeof next === "function") next()
+      if (typeof next === "function") guarded(next)
       else this.#tell(next)
       this.#untold.shift()
     }

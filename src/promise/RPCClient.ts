@@ -132,6 +132,8 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   #identity: string
   /** That of the next `connect()`. */
   #nextIdentity: string
+  /** The subprotocols that the peer offers, until one has been agreed on. */
+  #offered: ReadonlyArray<string> = none
   #response: IncomingMessage | undefined
   #attempts = 0
   #endTraffic: (() => void) | undefined
@@ -199,8 +201,9 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     protocolsOf(changed)
     settings(toCoreWithDefaults(changed))
     Backoff.exponential(changed.backoff)
-    // Before the first connect(), that is what tells.
-    if (this.peer !== undefined) connectionUrl(changed.endpoint ?? defaultEndpoint, identity, changed.query)
+    // Before the first connect(), that is what tells; a client of a server never dials.
+    if (this.peer instanceof ReconnectingClient)
+      connectionUrl(changed.endpoint ?? defaultEndpoint, identity, changed.query)
     this.reconfigurePeer(options, changed)
     this.#options = changed
     this.#nextIdentity = identity
@@ -208,9 +211,11 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 
   /** @param all the options as they will be */
   protected reconfigurePeer(options: Partial<RPCClientOptions>, all: SharedOptions): void {
-    const { strictMode } = options.strictMode === undefined ? {} : toCoreWithDefaults(all)
+    if (this.peer === undefined) return
+    const protocols = this.peer.protocol === "" ? this.#offered : [this.peer.protocol]
+    const { strictMode } = options.strictMode === undefined ? {} : toCoreWithDefaults({ ...all, protocols })
     const reconnect = options.reconnect === false ? false : this.#schedule()
-    this.peer?.reconfigure({
+    this.peer.reconfigure({
       ...toCore({ ...options, ...defined({ strictMode }) }),
       ...(options.reconnect === undefined ? undefined : { reconnect }),
     })
@@ -229,6 +234,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     const options = this.#options
     const identity = this.#nextIdentity
     this.#identity = identity
+    this.#offered = options.protocols ?? []
     this.#attempts = 0
     connectionUrl(options.endpoint ?? defaultEndpoint, identity, options.query)
     const dial: Dial = (protocols) =>
@@ -387,9 +393,9 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     })
   }
 
-  /** A client that has never been connected speaks what it offers. */
+  /** A client that has never been connected may come to speak whatever it offers. */
   #kindOf(method: string, protocol: string): "Call" | "Send" {
-    const spoken = protocol === "" ? (this.#options.protocols ?? []) : [protocol]
+    const spoken = protocol === "" ? this.#offered : [protocol]
     return spoken.some((name) => standard(name)?.actions.get(method)?.kind === "send") ? "Send" : "Call"
   }
 
@@ -422,6 +428,8 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 }
 
 const callOptions: Checks<CallOptions> = { callTimeoutMs: whenRead, signal: record, noReply: flag }
+
+const none: ReadonlyArray<never> = []
 
 const defaultEndpoint = "ws://localhost"
 

@@ -205,7 +205,7 @@ export class RPCServer<P extends string = string> extends EventEmitter<RPCServer
     const { signal } = options
     signal?.throwIfAborted()
     const where = {
-      ...(port === undefined ? undefined : { port: Number(port) }),
+      ...(port === undefined ? undefined : { port: toPort(port) }),
       ...(host === undefined ? undefined : { host }),
     }
     const exit = await Effect.runPromiseExit(this.#server.listen(where), signal === undefined ? undefined : { signal })
@@ -228,6 +228,10 @@ export class RPCServer<P extends string = string> extends EventEmitter<RPCServer
     await Effect.runPromise(this.#server.close(options))
   }
 }
+
+/** Environment variables are strings. */
+const toPort = (port: unknown): number =>
+  (typeof port === "string" && port.trim() !== "" ? Number(port) : port) as number
 
 const clientOptionsOf = ({ protocolRequired, wssOptions, ...options }: RPCServerOptions): SharedOptions => options
 

@@ -312,4 +312,32 @@ describe("a client", () => {
       expect(client.state).toBe(CLOSED)
     }),
   )
+
+  it.effect("sends a raw message while it drains", () =>
+    Effect.gen(function* () {
+      const { dial, peers } = memory()
+      const client = yield* Client.makeWith(dial, options)
+      yield* settled
+      yield* start(Effect.exit(client.call(Echo.Echo, { text: "" })))
+      yield* start(client.close({ awaitPending: true }))
+      yield* client.sendRaw("raw")
+      yield* settled
+      expect(peers[0]!.received.at(-1)).toBe("raw")
+    }),
+  )
+
+  it.effect("does not go on connecting for those who waited in another life", () =>
+    Effect.gen(function* () {
+      const refused = new Client.ConnectError({ message: "refused", retryable: true })
+      let dials = 0
+      const dial = () => (dials++ === 0 ? Effect.fail(refused) : Effect.never)
+      const client = yield* Client.makeUnconnected(dial, options)
+      client.subscribe(({ _tag }) => {
+        if (_tag === "Close" && dials === 1) Effect.runFork(client.connect).interruptUnsafe()
+      })
+      yield* Effect.exit(client.connect)
+      yield* settled
+      expect([client.state, dials]).toEqual([CLOSED, 2])
+    }),
+  )
 })

@@ -1,10 +1,11 @@
-import { getEventListeners } from "node:events"
+import { getEventListeners, once } from "node:events"
 import * as Http from "node:http"
 import * as Net from "node:net"
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest"
 import { createRPCError, createValidator, RPCClient, RPCServer } from "../../src/index.ts"
-import { connected, listening, makeClient } from "../support/listening.ts"
+import { connected, connectedToRaw, listening, makeClient } from "../support/listening.ts"
 import { rawStation } from "../support/RawSocket.ts"
+import { upgradeOf } from "../support/serve.ts"
 
 const ends: Array<() => Promise<unknown>> = []
 afterEach(async () => {
@@ -230,5 +231,44 @@ describe("promise face, connected", () => {
     const { client } = await connected()
     expect(() => client.reconfigure({ endpoint: "http://127.0.0.1" })).toThrow("endpoint must be a ws:// or wss:// URL")
     expect(client.state).toBe(RPCClient.OPEN)
+  })
+
+  it("a client of a server can be reconfigured, whatever its identity", async () => {
+    const { endpoint, server } = await listening()
+    const accepted = once(server, "client")
+    const socket = Net.connect(Number(new URL(endpoint).port), "127.0.0.1")
+    onTestFinished(() => void socket.destroy())
+    socket.write(upgradeOf("/."))
+    const [station] = await accepted
+    expect(station.identity).toBe(".")
+    expect(() => station.reconfigure({ callTimeoutMs: 5 })).not.toThrow()
+  })
+
+  it("takes other subprotocols, and strict mode for them, for its next connection", async () => {
+    const { endpoint } = await listening({ protocols: ["ocpp1.6", "ocpp2.0.1"] })
+    const client = makeClient(endpoint, { protocols: ["ocpp1.6"], strictMode: ["ocpp1.6"] })
+    await client.connect()
+    await client.close()
+    client.reconfigure({ protocols: ["ocpp2.0.1"], strictMode: ["ocpp2.0.1"] })
+    await client.connect()
+    expect(client.protocol).toBe("ocpp2.0.1")
+  })
+
+  it("without a subprotocol calls what 2.1 sends", async () => {
+    const { client, station } = await connected({ protocols: ["ocpp2.1"] }, {}, () => {})
+    client.handle(({ method }) => ({ method }))
+    expect(await station.call("NotifyPeriodicEventStream", {})).toEqual({ method: "NotifyPeriodicEventStream" })
+  })
+
+  it("listens on a port that is given as a string", async () => {
+    const server = new RPCServer()
+    onTestFinished(() => server.close({ force: true }))
+    expect((await server.listen("0" as never, "127.0.0.1")).listening).toBe(true)
+  })
+
+  it("closes with 1000 where the code is no number", async () => {
+    const { client, peer } = await connectedToRaw()
+    await client.close({ code: "4000" as never })
+    expect(await peer.closed).toEqual([1000, ""])
   })
 })

@@ -7,7 +7,7 @@ import * as Exit from "effect/Exit"
 import type { Transport } from "../../src/Transport.ts"
 import * as WebSocket from "../../src/WebSocket.ts"
 import { fakeTime } from "../support/fakeTime.ts"
-import { http } from "../support/Servers.ts"
+import { http, tcp } from "../support/Servers.ts"
 import { upgradeOf } from "../support/serve.ts"
 import { collectUncaught } from "../support/uncaught.ts"
 
@@ -87,6 +87,28 @@ describe("a transport", () => {
       expect(peer.readyState).toBe("open")
       yield* Effect.promise(() => time.pass(6_000))
       yield* Effect.promise(() => closed)
+    }),
+  )
+
+  it.live.each([
+    [
+      "breaks off",
+      (socket: Net.Socket) => socket.write("Content-Length: 50\r\n\r\nwhy", () => socket.resetAndDestroy()),
+    ],
+    ["never ends", (socket: Net.Socket) => socket.write("Content-Length: 50\r\n\r\nwhy")],
+    ["is longer than it says", (socket: Net.Socket) => socket.write("Content-Length: 3\r\n\r\nwhy-and-more")],
+    ["is badly chunked", (socket: Net.Socket) => socket.write("Transfer-Encoding: chunked\r\n\r\nzz\r\n")],
+    ["is huge", (socket: Net.Socket) => socket.write(`Content-Length: 9999999\r\n\r\n${"x".repeat(100_000)}`)],
+  ] as const)("that is refused with an answer whose body %s has been refused, not lost", ([, answer]) =>
+    Effect.gen(function* () {
+      const { url } = yield* tcp((socket) => {
+        socket.once("data", () => {
+          socket.write("HTTP/1.1 401 Unauthorized\r\n")
+          answer(socket)
+        })
+      })
+      const failure = yield* Effect.flip(WebSocket.dial(url, { protocols: [], handshakeTimeout: 30_000 }))
+      expect(failure).toMatchObject({ _tag: "UnexpectedHttpResponse", code: 401 })
     }),
   )
 })
