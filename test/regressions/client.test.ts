@@ -330,7 +330,7 @@ describe("a client", () => {
     Effect.gen(function* () {
       const refused = new Client.ConnectError({ message: "refused", retryable: true })
       let dials = 0
-      const dial = () => (dials++ === 0 ? Effect.fail(refused) : Effect.never)
+      const dial = () => (dials++ === 0 ? Effect.andThen(settled, Effect.fail(refused)) : Effect.never)
       const client = yield* Client.makeUnconnected(dial, options)
       client.subscribe(({ _tag }) => {
         if (_tag === "Close" && dials === 1) Effect.runFork(client.connect).interruptUnsafe()
