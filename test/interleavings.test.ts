@@ -14,8 +14,7 @@ import fc from "fast-check"
 import * as Client from "../src/Client.ts"
 import * as Connection from "../src/Connection.ts"
 import * as Handlers from "../src/Handlers.ts"
-import * as Transport from "../src/Transport.ts"
-import { Echo, RawPeer, settled } from "./support/rawPeer.ts"
+import { dialling, Echo, type RawPeer, settled } from "./support/rawPeer.ts"
 
 const seed = Number(process.env.OCPP_SEED ?? 20_261_121)
 
@@ -51,13 +50,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 )
 
 const scenario = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>, concurrency: number) {
-  const peers: Array<RawPeer> = []
-  const dial = () =>
-    Effect.sync(() => {
-      const [ours, theirs] = Transport.makePair(Echo.name)
-      peers.push(new RawPeer(theirs))
-      return ours
-    })
+  const { dial, peers } = dialling()
   let running = 0
   const counted = <A, E>(effect: Effect.Effect<A, E>) =>
     Effect.acquireUseRelease(

@@ -146,8 +146,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
 
   sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
     return Effect.suspend(() => {
-      const { code = 1006, reason = "closed" } = this.outbound.refusal ?? {}
-      if (this.state === State.CLOSED) return DisconnectedError.of(code, reason, false)
+      if (this.state === State.CLOSED) return this.gone
       if (this.state !== State.CONNECTING && this.rpc?.sendRaw(message)) return Effect.void
       if (this.state === State.CLOSING) return Effect.void
       if (this.#raw.length < this.settings.maxQueuedCalls) this.#raw.push(message)

@@ -6,7 +6,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Action from "../Action.ts"
-import { DisconnectedError } from "../ConnectionError.ts"
+import type { DisconnectedError } from "../ConnectionError.ts"
 import type { Dialect } from "../Dialect.ts"
 import type { Router } from "../Handlers.ts"
 import type { Transport } from "../Transport.ts"
@@ -68,8 +68,7 @@ export abstract class OpenConnection<in out Self extends Side> extends PeerBase<
 
   sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
     return Effect.suspend(() => {
-      const { code = 1006, reason = "closed" } = this.outbound.refusal ?? {}
-      if (this.state === State.CLOSED) return DisconnectedError.of(code, reason, false)
+      if (this.state === State.CLOSED) return this.gone
       return Effect.sync(() => this.rpc.sendRaw(message))
     })
   }

@@ -6,7 +6,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Action from "../Action.ts"
-import type { DisconnectedError } from "../ConnectionError.ts"
+import { DisconnectedError } from "../ConnectionError.ts"
 import type { Alarms } from "./Alarms.ts"
 import { type Checks, checkOptions, flag, whenRead } from "./Checks.ts"
 import type { CloseInfo, CloseOptions } from "./Closing.ts"
@@ -138,6 +138,12 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
   protected become(state: State, event?: Life): void {
     this.#state = state
     if (event !== undefined) this.hub.emit(event)
+  }
+
+  /** Why nothing can be sent any more, once it has closed. */
+  protected get gone(): DisconnectedError {
+    const { code = 1006, reason = "closed" } = this.outbound.refusal ?? {}
+    return DisconnectedError.of(code, reason, false)
   }
 
   reconfigure(options: Options): void {

@@ -212,7 +212,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   /** @param all the options as they will be */
   protected reconfigurePeer(options: Partial<RPCClientOptions>, all: SharedOptions): void {
     if (this.peer === undefined) return
-    const protocols = this.peer.protocol === "" ? this.#offered : [this.peer.protocol]
+    const protocols = this.#spoken(this.peer)
     const { strictMode } = options.strictMode === undefined ? {} : toCoreWithDefaults({ ...all, protocols })
     const reconnect = options.reconnect === false ? false : this.#schedule()
     this.peer.reconfigure({
@@ -373,7 +373,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     const peer = this.peer
     if (peer === undefined) throw new Error("Cannot make call while socket not open")
     const timeout = timespan("callTimeoutMs", callTimeoutMs)
-    const request = peer.request(this.#kindOf(method, peer.protocol), method, params, {
+    const request = peer.request(this.#kindOf(method, peer), method, params, {
       noReply,
       ...(timeout === undefined ? undefined : { timeout }),
     })
@@ -393,10 +393,14 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     })
   }
 
-  /** A client that has never been connected may come to speak whatever it offers. */
-  #kindOf(method: string, protocol: string): "Call" | "Send" {
-    const spoken = protocol === "" ? this.#offered : [protocol]
-    return spoken.some((name) => standard(name)?.actions.get(method)?.kind === "send") ? "Send" : "Call"
+  #kindOf(method: string, peer: PeerBase<Side>): "Call" | "Send" {
+    const isSend = (name: string) => standard(name)?.actions.get(method)?.kind === "send"
+    return this.#spoken(peer).some(isSend) ? "Send" : "Call"
+  }
+
+  /** The agreed subprotocol. A client that has never been connected may come to speak whatever it offers. */
+  #spoken({ protocol }: PeerBase<Side>): ReadonlyArray<string> {
+    return protocol === "" ? this.#offered : [protocol]
   }
 
   /**

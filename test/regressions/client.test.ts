@@ -8,9 +8,8 @@ import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import * as Client from "../../src/Client.ts"
 import * as Connection from "../../src/Connection.ts"
-import * as Transport from "../../src/Transport.ts"
 import * as Scripted from "../../src/testing/Scripted.ts"
-import { Echo, RawPeer, settled } from "../support/rawPeer.ts"
+import { altered, dialling, Echo, settled } from "../support/rawPeer.ts"
 
 const { CLOSED, CONNECTING, OPEN } = Connection.State
 const options = { identity: "CP001", protocols: [Echo], reconnect: false, pingInterval: "Infinity" } as const
@@ -200,21 +199,9 @@ describe("client", () => {
 })
 
 describe("a client", () => {
-  /** Dials in memory, at once; what it has dialled is there to be looked at. */
-  const memory = () => {
-    const peers: Array<RawPeer> = []
-    const dial = () =>
-      Effect.sync(() => {
-        const [ours, theirs] = Transport.makePair(Echo.name)
-        peers.push(new RawPeer(theirs))
-        return ours
-      })
-    return { dial, peers }
-  }
-
   it.effect("that an observer closes and connects again when it is told of a loss keeps its new connection", () =>
     Effect.gen(function* () {
-      const { dial, peers } = memory()
+      const { dial, peers } = dialling()
       const client = yield* Client.makeUnconnected(dial, { ...options, reconnect: Schedule.forever })
       const events: Array<string> = []
       client.subscribe(({ _tag }) => {
@@ -234,7 +221,7 @@ describe("a client", () => {
 
   it.effect("refuses a schedule that is none, and strict mode for a subprotocol that it does not offer", () =>
     Effect.gen(function* () {
-      const client = yield* Client.makeUnconnected(memory().dial, options)
+      const client = yield* Client.makeUnconnected(dialling().dial, options)
       expect(() => client.reconfigure({ strictMode: ["echo10"] })).toThrow('strictMode names "echo10"')
       expect(() => client.reconfigure({ reconnect: 5 as never })).toThrow(
         "reconnect must be a Schedule or false; got 5",
@@ -244,7 +231,7 @@ describe("a client", () => {
 
   it.effect("asks the schedule that it was given last when to try again", () =>
     Effect.gen(function* () {
-      const { dial, peers } = memory()
+      const { dial, peers } = dialling()
       const client = yield* Client.makeWith(dial, { ...options, reconnect: Schedule.spaced("1 second") })
       const lose = Effect.suspend(() => {
         peers.at(-1)!.transport.terminate()
@@ -263,16 +250,14 @@ describe("a client", () => {
 
   it.effect("keeps a raw message for the next connection while the last one ends", () =>
     Effect.gen(function* () {
-      const { dial, peers } = memory()
+      const { dial, peers } = dialling()
       let buffered = 0
       const slow = () =>
         Effect.map(dial(), (transport) => {
           const isFirst = peers.length === 1
-          return new Proxy(transport, {
-            get: (target, key) => {
-              if (key === "bufferedAmount") return isFirst ? buffered : 0
-              const value = Reflect.get(target, key, target)
-              return typeof value === "function" ? value.bind(target) : value
+          return altered(transport, {
+            get bufferedAmount() {
+              return isFirst ? buffered : 0
             },
           })
         })
@@ -288,7 +273,7 @@ describe("a client", () => {
 
   it.effect("is closed with a code that can be sent, whether or not it is connected", () =>
     Effect.gen(function* () {
-      const { dial, peers } = memory()
+      const { dial, peers } = dialling()
       const client = yield* Client.makeWith(dial, { ...options, reconnect: Schedule.spaced("1 hour") })
       yield* settled
       peers[0]!.transport.terminate()
@@ -299,7 +284,7 @@ describe("a client", () => {
 
   it.effect("goes on connecting while one of those who wait for it is left", () =>
     Effect.gen(function* () {
-      const { dial } = memory()
+      const { dial } = dialling()
       const client = yield* Client.makeUnconnected(() => Effect.delay(dial(), "1 second"), options)
       const [first, second] = [yield* start(client.connect), yield* start(client.connect)]
       yield* Fiber.interrupt(first)
@@ -315,7 +300,7 @@ describe("a client", () => {
 
   it.effect("sends a raw message while it drains", () =>
     Effect.gen(function* () {
-      const { dial, peers } = memory()
+      const { dial, peers } = dialling()
       const client = yield* Client.makeWith(dial, options)
       yield* settled
       yield* start(Effect.exit(client.call(Echo.Echo, { text: "" })))

@@ -14,18 +14,16 @@ import * as Alarms from "../../src/connection/Alarms.ts"
 import * as Handlers from "../../src/Handlers.ts"
 import { RPCGenericError } from "../../src/RPCError.ts"
 import { makePair, type Transport } from "../../src/Transport.ts"
-import { connect, Echo, RawPeer, settled } from "../support/rawPeer.ts"
+import { altered, connect, Echo, RawPeer, settled } from "../support/rawPeer.ts"
 import { collectUncaught } from "../support/uncaught.ts"
 
 const start = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.tap(Effect.forkChild(effect, { startImmediately: true }), settled)
 
 const slowPeer = (buffered: { now: number }) => (transport: Transport) =>
-  new Proxy(transport, {
-    get: (target, key) => {
-      if (key === "bufferedAmount") return buffered.now
-      const value = Reflect.get(target, key, target)
-      return typeof value === "function" ? value.bind(target) : value
+  altered(transport, {
+    get bufferedAmount() {
+      return buffered.now
     },
   })
 
@@ -136,14 +134,7 @@ describe("outbound", () => {
     Effect.gen(function* () {
       const { connection } = yield* connect({
         // a peer that never answers a close frame
-        wrap: (transport) =>
-          new Proxy(transport, {
-            get: (target, key) => {
-              if (key === "close") return () => {}
-              const value = Reflect.get(target, key, target)
-              return typeof value === "function" ? value.bind(target) : value
-            },
-          }),
+        wrap: (transport) => altered(transport, { close: () => {} }),
       })
       const first = yield* start(Effect.exit(connection.call(Echo.Echo, { text: "1" })))
       const queued = yield* start(Effect.exit(connection.call(Echo.Echo, { text: "2" })))

@@ -54,6 +54,28 @@ export class RawPeer {
   }
 }
 
+/** Dials in memory, at once; whom it has reached is there to be looked at. */
+export const dialling = () => {
+  const peers: Array<RawPeer> = []
+  const dial = () =>
+    Effect.sync(() => {
+      const [ours, theirs] = Transport.makePair(Echo.name)
+      peers.push(new RawPeer(theirs))
+      return ours
+    })
+  return { dial, peers }
+}
+
+/** The same transport, but for what the test decides. */
+export const altered = (transport: Transport.Transport, own: Partial<Transport.Transport>): Transport.Transport =>
+  new Proxy(transport, {
+    get: (target, key) => {
+      if (key in own) return Reflect.get(own, key)
+      const value = Reflect.get(target, key, target)
+      return typeof value === "function" ? value.bind(target) : value
+    },
+  })
+
 /** A connection of ours (we are the CSMS, unless it does not matter) and a hand-written peer at its other end. */
 export const connect = Effect.fnUntraced(function* <R = never>(
   options: Connection.Options & {
