@@ -11,7 +11,7 @@ const colors = {
   CallError: "red",
   CallResultError: "red",
   Send: "magenta",
-  Fault: "red",
+  Malformed: "red",
 } as const
 
 const names = {
@@ -20,7 +20,7 @@ const names = {
   CallError: "CALLERROR",
   CallResultError: "CALLRESULTERROR",
   Send: "SEND",
-  Fault: "?",
+  Malformed: "?",
 }
 
 /** Text of the peer, without the control characters that would let it write to the terminal. */

@@ -34,7 +34,7 @@ await bundle.write({
       // What needs neither sockets nor Schemas, and what needs sockets.
       {
         name: "core",
-        test: /build\/(connection\/(?!Streams)|validator\/(?!fromSchema|Issues)|(RPCError|Frame|Wire|Dialect|Validator|Transport|ConnectionError|ConnectError|Handlers|Backoff)\.js)/,
+        test: /build\/(connection\/(?!Streams)|validator\/(?!fromSchema|Issues)|(RPCError|Frame|Wire|Subprotocol|Validator|Transport|ConnectionError|ConnectError|Handlers|Backoff)\.js)/,
         priority: 2,
       },
       { name: "sockets", test: /build\/(promise\/|client\/|server\/|(WebSocket|Handshake)\.js)/, priority: 1 },

@@ -5,7 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import { type Checks, checkOptions, whenRead } from "./connection/Checks.ts"
+import { type Checks, checkOptions, whenRead } from "./connection/OptionChecks.ts"
 import { count, millis } from "./connection/Settings.ts"
 
 /** Waits of `base(n)` milliseconds, n = 0, 1, …, each made random by `spread`; for ever. */

@@ -9,10 +9,10 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import { type Checks, checkOptions, handlers, record, text, whenRead } from "./connection/Checks.ts"
 import * as Environment from "./connection/Environment.ts"
 import type { Event, FrameEvent } from "./connection/Event.ts"
 import { OpenConnection, type Parts } from "./connection/OpenConnection.ts"
+import { type Checks, checkOptions, handlers, record, text, whenRead } from "./connection/OptionChecks.ts"
 import type { Peer, Side } from "./connection/Peer.ts"
 import { connectionOptions, type Options, settings } from "./connection/Settings.ts"
 import * as Streams from "./connection/Streams.ts"
@@ -63,7 +63,7 @@ export const make = <Self extends Side, R = never>(
       side: options.side,
       identity: options.identity ?? "",
       transport,
-      dialect: options.protocol,
+      subprotocol: options.protocol,
       router: Handlers.route(options.handlers ?? [], options.protocol) as Handlers.Router,
       options,
       settings: settings(options),

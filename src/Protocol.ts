@@ -10,15 +10,15 @@
  * ```
  */
 import type * as Action from "./Action.ts"
-import type { Dialect } from "./Dialect.ts"
 import type { Spelling } from "./RPCError.ts"
+import type { Subprotocol } from "./Subprotocol.ts"
 import * as Validator from "./Validator.ts"
 import { fromSchema } from "./validator/fromSchema.ts"
 import type { Shape } from "./validator/Shape.ts"
 
 /** A subprotocol without its actions as properties. */
 export interface Protocol<out Name extends string = string, out Actions extends Action.Any = Action.Any>
-  extends Dialect {
+  extends Subprotocol {
   readonly name: Name
   readonly actions: ReadonlyMap<string, Actions>
   readonly validator: Validator.Validator

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Ws from "ws"
 import { addressOf, type ConnectError, connectError, handshakeFailure, UnexpectedHttpResponse } from "./ConnectError.ts"
-import * as Alarms from "./connection/Alarms.ts"
+import * as Deadlines from "./connection/Deadlines.ts"
 import { millis, type Options } from "./connection/Settings.ts"
 import { clip } from "./connection/Tracing.ts"
 import { closeReason, isSendableCode, type Listener, surface, type Transport } from "./Transport.ts"
@@ -93,15 +93,15 @@ export const dial = (
   url: string,
   options: DialOptions,
 ): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
-  Effect.clockWith((clock) => handshake(url, options, Alarms.of(clock)))
+  Effect.clockWith((clock) => handshake(url, options, Deadlines.of(clock)))
 
 const handshake = (
   url: string,
   options: DialOptions,
-  alarms: Alarms.Alarms,
+  deadlines: Deadlines.Deadlines,
 ): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
   Effect.callback((done) => {
-    const alarm: Alarms.Alarm = {
+    const alarm: Deadlines.Deadline = {
       entry: undefined,
       ring: () => {
         answered?.()
@@ -111,7 +111,7 @@ const handshake = (
       },
     }
     const resume: typeof done = (exit) => {
-      alarms.clear(alarm)
+      deadlines.clear(alarm)
       done(exit)
     }
     let socket: Socket
@@ -144,7 +144,7 @@ const handshake = (
         else socket.terminate()
       }
       whenPeekable(response, () => answered?.())
-      alarms.wakeBy(alarm, alarms.now() + bodyTimeout)
+      deadlines.wakeBy(alarm, deadlines.now() + bodyTimeout)
     })
     socket.on("upgrade", (response) => {
       socket.on("open", () => {
@@ -152,9 +152,9 @@ const handshake = (
         resume(Exit.succeed(Object.assign(new SocketTransport(socket, response.socket), { response })))
       })
     })
-    alarms.wakeBy(alarm, alarms.now() + options.handshakeTimeout)
+    deadlines.wakeBy(alarm, deadlines.now() + options.handshakeTimeout)
     return Effect.sync(() => {
-      alarms.clear(alarm)
+      deadlines.clear(alarm)
       socket.terminate()
     })
   })

@@ -185,7 +185,7 @@ describe.each([
   ["in 2.1", true, [...broken, ...extendedOnly]],
 ] as const)("%s decode answers", (_, extendedFrames, table) => {
   it.each(table)("%s", (_, text, reply, messageId, code) => {
-    expect(Codec.decode(text, extendedFrames)).toMatchObject({ _tag: "Fault", reply, messageId, error: { code } })
+    expect(Codec.decode(text, extendedFrames)).toMatchObject({ _tag: "Malformed", reply, messageId, error: { code } })
   })
 })
 
@@ -203,11 +203,11 @@ it.each([
   '[3,"1",{"secret":1e400}]',
   '[4,"1",["secret"]]',
   '[4,"1","secret","secret",{"secret":1e400}]',
-])("the fault of %s quotes nothing of it", (text) => {
-  const fault = Codec.decode(text, true) as Codec.Fault
-  expect(fault._tag).toBe("Fault")
-  expect(fault.error.message).not.toBe("")
-  expect(`${fault.error.stack} ${JSON.stringify(fault)}`).not.toContain("secret")
+])("the malformed of %s quotes nothing of it", (text) => {
+  const malformed = Codec.decode(text, true) as Codec.Malformed
+  expect(malformed._tag).toBe("Malformed")
+  expect(malformed.error.message).not.toBe("")
+  expect(`${malformed.error.stack} ${JSON.stringify(malformed)}`).not.toContain("secret")
 })
 
 describe("encode", () => {
@@ -317,7 +317,7 @@ describe("encode", () => {
   })
 })
 
-const isFrame = (result: Codec.Frame | Codec.Fault): result is Codec.Frame => result._tag !== "Fault"
+const isFrame = (result: Codec.Frame | Codec.Malformed): result is Codec.Frame => result._tag !== "Malformed"
 const throughJson = (value: unknown): unknown => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)))
 
 describe("for any", () => {
@@ -361,7 +361,7 @@ describe("for any", () => {
     fc.assert(
       fc.property(fc.oneof(unicode, cut, changed), fc.boolean(), (text, extendedFrames) => {
         const result = Codec.decode(text, extendedFrames)
-        expect(["Call", "CallResult", "CallError", "CallResultError", "Send", "Fault"]).toContain(result._tag)
+        expect(["Call", "CallResult", "CallError", "CallResultError", "Send", "Malformed"]).toContain(result._tag)
         expect(typeof result.messageId).toBe("string")
       }),
       { numRuns: 20_000 },

@@ -8,9 +8,9 @@ const src = new URL("../src", import.meta.url).pathname
 /** From the bottom to the top: a room imports from its own line or from those above it in this list. */
 const rooms: ReadonlyArray<RegExp> = [
   /^(RPCError|Transport|Frame|Action)$/,
-  /^(Wire|ConnectionError|ConnectError)$/,
+  /^(ConnectionError|ConnectError)$/,
   /^(Validator|validator\/.*|schemas\/payload)$/,
-  /^(Codec|Dialect)$/,
+  /^(Codec|Subprotocol)$/,
   /^(Protocol|Handlers)$/,
   /^(schemas\/.*|connection\/.*)$/,
   /^(Connection|Backoff|WebSocket|Handshake)$/,
@@ -60,7 +60,7 @@ describe("the rooms", () => {
 
   it("keep the schemas away from sockets, and the core away from Node", () => {
     const reach = modules.filter(({ name }) =>
-      /^(schemas|validator|connection)\/|^(Codec|Wire|Dialect|Connection|Protocol)$/.test(name),
+      /^(schemas|validator|connection)\/|^(Codec|Subprotocol|Connection|Protocol)$/.test(name),
     )
     expect(
       reach.flatMap(({ imports, name }) => imports.filter(({ from }) => /^(node:|ws$)/.test(from)).map(() => name)),

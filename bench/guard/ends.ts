@@ -44,9 +44,9 @@ class MemoryClient extends RPCClient<"ocpp1.6"> {
     const options = { identity: "CP001", protocols: ["ocpp1.6"], strictMode: true }
     super(options)
     const core = toCoreWithDefaults(options)
-    const dialect = protocolNamed("ocpp1.6")
-    const router = Handlers.route([this.handlers()], dialect)
-    const own = { side, identity: options.identity, transport, dialect, router }
+    const subprotocol = protocolNamed("ocpp1.6")
+    const router = Handlers.route([this.handlers()], subprotocol)
+    const own = { side, identity: options.identity, transport, subprotocol, router }
     const connection = new MemoryConnection({ ...own, options: core, settings: settings(core), environment })
     this.attach(connection)
     connection.start()

@@ -389,7 +389,7 @@ export const run = (protocol: Protocol, corpus: Corpus, batch: Batch): Promise<v
       yield* Effect.promise(() => run.callAll(corpus))
       yield* Effect.promise(() => run.sendAll())
       yield* run.finish()
-      if (sleepers.now > 0) throw new Finding(batch.texts.length, `${sleepers.now} alarms are still set`)
+      if (sleepers.now > 0) throw new Finding(batch.texts.length, `${sleepers.now} deadlines are still set`)
     })
     yield* Effect.provideService(Effect.scoped(body), Clock.Clock, counting)
   })

@@ -12,9 +12,9 @@ import * as Schedule from "effect/Schedule"
 import * as Backoff from "../Backoff.ts"
 import { ConnectError } from "../ConnectError.ts"
 import { DisconnectedError } from "../ConnectionError.ts"
-import { type Checks, checkOptions, handlers, subprotocols, text, whenRead } from "../connection/Checks.ts"
 import { type CloseInfo, type CloseOptions, sendable } from "../connection/Closing.ts"
 import type { Environment } from "../connection/Environment.ts"
+import { type Checks, checkOptions, handlers, subprotocols, text, whenRead } from "../connection/OptionChecks.ts"
 import { type Peer, PeerBase, State } from "../connection/Peer.ts"
 import { type Owner, Rpc } from "../connection/Rpc.ts"
 import {
@@ -24,8 +24,8 @@ import {
   millis,
   settings,
 } from "../connection/Settings.ts"
-import * as Dialect from "../Dialect.ts"
 import * as Handlers from "../Handlers.ts"
+import * as Subprotocol from "../Subprotocol.ts"
 import type { Transport } from "../Transport.ts"
 import { type ConnectFailure, type Dial, dialOptions } from "./dial.ts"
 
@@ -37,7 +37,7 @@ export interface Options<R = never> extends ConnectionOptions {
   /** The station's identity, as it is: it is percent-encoded in the URL. */
   readonly identity: string
   /** The subprotocols that are offered, in order of preference. None offers none. */
-  readonly protocols?: ReadonlyArray<Dialect.Dialect>
+  readonly protocols?: ReadonlyArray<Subprotocol.Subprotocol>
   /** What answers the calls of the CSMS. */
   readonly handlers?: ReadonlyArray<Handlers.Handlers<"csms", R>>
   /** When to try again after a lost connection; `false` for never. Default `Backoff.ocpp()`. */
@@ -66,14 +66,14 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
   readonly side = "station"
   readonly identity: string
   readonly #dial: Dial
-  readonly #protocols: ReadonlyArray<Dialect.Dialect>
+  readonly #protocols: ReadonlyArray<Subprotocol.Subprotocol>
   readonly #handlers: ReadonlyArray<Handlers.Handlers<"csms">>
   #reconnect: Schedule.Schedule<unknown, ReconnectReason> | undefined
   readonly #resetAfter: number
   readonly #context: Context.Context<never>
   #isShut = false
   /** The subprotocol of the first connection. */
-  #protocol: Dialect.Dialect | undefined
+  #protocol: Subprotocol.Subprotocol | undefined
   /** Called when the connection is gone. */
   #lost: ((info: CloseInfo) => void) | undefined
   /** Raw messages that wait for a connection. */
@@ -215,10 +215,10 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
       let next: Wait | undefined
       let schedule = this.#reconnect
       for (;;) {
-        const openedAt = this.alarms.now()
+        const openedAt = this.deadlines.now()
         const lost = yield* this.#carry(transport)
         if (this.state !== State.CONNECTING) return finish(lost)
-        const hasLasted = this.alarms.now() - openedAt >= this.#resetAfter
+        const hasLasted = this.deadlines.now() - openedAt >= this.#resetAfter
         if (next === undefined || hasLasted || schedule !== this.#reconnect) {
           schedule = this.#reconnect
           next = yield* this.#policy()
@@ -230,7 +230,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
           return finish({ code: 1001, reason: `giving up: ${messageOf(again.cause)}` })
         }
         transport = again.value
-        this.meters.reconnected()
+        this.metrics.reconnected()
       }
     })
   }
@@ -276,7 +276,7 @@ export class ReconnectingClient extends PeerBase<"station"> implements Peer<"sta
   /** Uses a transport until it closes. */
   #carry(transport: Transport): Effect.Effect<CloseInfo> {
     return Effect.callback((resume) => {
-      this.#protocol ??= this.#protocols.find(({ name }) => name === transport.protocol) ?? Dialect.unknown()
+      this.#protocol ??= this.#protocols.find(({ name }) => name === transport.protocol) ?? Subprotocol.unknown()
       const protocol = this.#protocol
       this.#lost = (info) => resume(Exit.succeed(info))
       this.rpc = new Rpc(this, transport, protocol, Handlers.route(this.#handlers, protocol))

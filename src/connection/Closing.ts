@@ -1,6 +1,6 @@
 /** How a connection ends. */
 import { isSendableCode } from "../Transport.ts"
-import { type Checks, checkOptions, flag } from "./Checks.ts"
+import { type Checks, checkOptions, flag } from "./OptionChecks.ts"
 
 /** How a connection ended. */
 export interface CloseInfo {

@@ -3,11 +3,10 @@
  *
  * Events are told synchronously, in the tick in which they happen. Nothing is built for an event that nobody observes.
  */
-import type { Frame } from "../Frame.ts"
+import type { Frame, Malformed } from "../Frame.ts"
 import type { RPCError } from "../RPCError.ts"
 import { guarded } from "../Transport.ts"
 import type { Part } from "../Validator.ts"
-import type { Fault } from "../Wire.ts"
 
 /** A frame that was received, or is being sent. */
 export interface FrameEvent {
@@ -16,8 +15,8 @@ export interface FrameEvent {
   readonly outbound: boolean
   /** The text on the wire. */
   readonly message: string
-  /** What it says; a fault when it is not a frame of OCPP-J. */
-  readonly frame: Frame | Fault
+  /** What it says; a {@link Malformed} when it is no frame of OCPP-J. */
+  readonly frame: Frame | Malformed
 }
 
 /** Who spoke about which call. */

@@ -14,9 +14,9 @@ import * as Fiber from "effect/Fiber"
 import type { Call, Send } from "../Frame.ts"
 import type { AnyHandler } from "../Handlers.ts"
 import { type RPCError, RPCFrameworkError, RPCGenericError } from "../RPCError.ts"
-import type { Alarm, Alarms } from "./Alarms.ts"
-import { shown } from "./Checks.ts"
-import type { Meters, Outcome } from "./Meters.ts"
+import type { Deadline, Deadlines } from "./Deadlines.ts"
+import type { Metrics, Outcome } from "./Metrics.ts"
+import { shown } from "./OptionChecks.ts"
 import type { Configured } from "./Settings.ts"
 import * as Tracing from "./Tracing.ts"
 
@@ -30,7 +30,7 @@ export interface Owner {
   readonly handlerContext: () => Context.Context<never>
   readonly subject: Tracing.Subject
   /** As what a call is counted. */
-  readonly meterName: (action: string) => string
+  readonly metricName: (action: string) => string
 }
 
 interface Running {
@@ -68,11 +68,11 @@ interface Waiting {
 /** How many characters the calls of a peer may have that have not been answered; one call may have more. */
 const maxHeldLength = 64 * 1024 * 1024
 
-export class Inbound implements Alarm {
-  entry: Alarm["entry"]
+export class Inbound implements Deadline {
+  entry: Deadline["entry"]
   readonly #configured: Configured
-  readonly #alarms: Alarms
-  readonly #meters: Meters
+  readonly #deadlines: Deadlines
+  readonly #metrics: Metrics
   readonly #owner: Owner
   /** Handlers that have suspended, by message id. */
   #running: Map<string, Running> | undefined
@@ -87,10 +87,10 @@ export class Inbound implements Alarm {
   #stopped = false
   #onIdle: (() => void) | undefined
 
-  constructor(configured: Configured, alarms: Alarms, meters: Meters, owner: Owner) {
+  constructor(configured: Configured, deadlines: Deadlines, metrics: Metrics, owner: Owner) {
     this.#configured = configured
-    this.#alarms = alarms
-    this.#meters = meters
+    this.#deadlines = deadlines
+    this.#metrics = metrics
     this.#owner = owner
   }
 
@@ -130,7 +130,7 @@ export class Inbound implements Alarm {
   #run(call: Call | Send, handler: AnyHandler<never>, length: number): void {
     if (this.#stopped) return
     this.#starting++
-    const startedAt = this.#alarms.now()
+    const startedAt = this.#deadlines.now()
     this.#handlers ??= this.#makeHandlers()
     const effect = this.#handlers.start(handler, call)
     if (Exit.isExit(effect)) {
@@ -172,13 +172,13 @@ export class Inbound implements Alarm {
     })
     // It may have closed its own connection before it suspended.
     if (this.#stopped) fiber.interruptUnsafe()
-    else this.#alarms.wakeBy(this, deadline)
+    else this.#deadlines.wakeBy(this, deadline)
   }
 
   /** A handler has ended; without `exit` it was answered for before. */
   #finish(call: Call | Send, startedAt: number, exit: Exit.Exit<unknown, unknown> | undefined): void {
     const outcome = this.#outcomeOf(call, exit)
-    this.#meters.called("in", this.#owner.meterName(call.action), outcome, this.#alarms.now() - startedAt)
+    this.#metrics.called("in", this.#owner.metricName(call.action), outcome, this.#deadlines.now() - startedAt)
     if (this.#waiting !== undefined && !this.#pumping) this.pump()
     if (this.#onIdle !== undefined && this.size === 0) this.#onIdle()
   }
@@ -226,7 +226,7 @@ export class Inbound implements Alarm {
   stop(): Effect.Effect<void> {
     this.#stopped = true
     this.#waiting?.clear()
-    this.#alarms.clear(this)
+    this.#deadlines.clear(this)
     if (this.#running === undefined) return Effect.void
     const fibers = Array.from(this.#running.values(), ({ fiber }) => fiber)
     for (const fiber of fibers) fiber.interruptUnsafe()

@@ -4,7 +4,7 @@
  * A ping goes out every interval; when the previous one has no pong by then, the peer is dead. Where activity defers
  * pings, any message of the peer is as good as a pong.
  */
-import type { Alarm, Alarms } from "./Alarms.ts"
+import type { Deadline, Deadlines } from "./Deadlines.ts"
 import type { Configured } from "./Settings.ts"
 
 /** What the connection does for its pings. */
@@ -16,18 +16,18 @@ export interface Owner {
 /** How late a ping may be before we suspect that this process was held up, and the pong waits in the socket, unread. */
 const lateness = 100
 
-export class KeepAlive implements Alarm {
-  entry: Alarm["entry"]
+export class KeepAlive implements Deadline {
+  entry: Deadline["entry"]
   readonly #configured: Configured
-  readonly #alarms: Alarms
+  readonly #deadlines: Deadlines
   readonly #owner: Owner
   #pingedAt: number | undefined
   #heardAt = Number.NEGATIVE_INFINITY
   #due = 0
 
-  constructor(configured: Configured, alarms: Alarms, owner: Owner) {
+  constructor(configured: Configured, deadlines: Deadlines, owner: Owner) {
     this.#configured = configured
-    this.#alarms = alarms
+    this.#deadlines = deadlines
     this.#owner = owner
     this.start()
   }
@@ -36,26 +36,26 @@ export class KeepAlive implements Alarm {
   start(): void {
     this.stop()
     this.#pingedAt = undefined
-    this.#alarms.wakeBy(this, this.#next(this.#alarms.now() + this.#configured.settings.pingInterval))
+    this.#deadlines.wakeBy(this, this.#next(this.#deadlines.now() + this.#configured.settings.pingInterval))
   }
 
   /** The peer sent something. */
   heard(): void {
     if (!this.#configured.settings.deferPingsOnActivity) return
-    this.#heardAt = this.#alarms.now()
+    this.#heardAt = this.#deadlines.now()
     this.#pingedAt = undefined
   }
 
   /** The peer answered a ping. Returns how many milliseconds it took, unless there was none to answer. */
   pong(): number | undefined {
-    const roundTrip = this.#pingedAt === undefined ? undefined : this.#alarms.now() - this.#pingedAt
+    const roundTrip = this.#pingedAt === undefined ? undefined : this.#deadlines.now() - this.#pingedAt
     this.#pingedAt = undefined
     this.heard()
     return roundTrip
   }
 
   stop(): void {
-    this.#alarms.clear(this)
+    this.#deadlines.clear(this)
   }
 
   ring(now: number): number {

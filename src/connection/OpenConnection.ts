@@ -7,8 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Action from "../Action.ts"
 import type { DisconnectedError } from "../ConnectionError.ts"
-import type { Dialect } from "../Dialect.ts"
 import type { Router } from "../Handlers.ts"
+import type { Subprotocol } from "../Subprotocol.ts"
 import type { Transport } from "../Transport.ts"
 import type { Validator } from "../Validator.ts"
 import { type CloseInfo, type CloseOptions, sendable } from "./Closing.ts"
@@ -22,7 +22,7 @@ export interface Parts {
   readonly side: Side
   readonly identity: string
   readonly transport: Transport
-  readonly dialect: Dialect
+  readonly subprotocol: Subprotocol
   readonly router: Router
   readonly options: Options
   readonly settings: Settings
@@ -37,12 +37,12 @@ export abstract class OpenConnection<in out Self extends Side> extends PeerBase<
   protected override readonly rpc: Rpc
   readonly #closed = Deferred.makeUnsafe<CloseInfo>()
 
-  constructor({ dialect, environment, identity, options, router, settings, side, transport }: Parts) {
+  constructor({ subprotocol, environment, identity, options, router, settings, side, transport }: Parts) {
     super(options, settings, environment, State.OPEN)
     this.side = side
     this.identity = identity
-    this.protocol = dialect.name
-    this.rpc = new Rpc(this, transport, dialect, router)
+    this.protocol = subprotocol.name
+    this.rpc = new Rpc(this, transport, subprotocol, router)
   }
 
   abstract handlerContext(): Context.Context<never>
@@ -52,12 +52,12 @@ export abstract class OpenConnection<in out Self extends Side> extends PeerBase<
 
   /** Whether an action is one of the subprotocol's. */
   speaks(action: Action.Any): boolean {
-    return this.rpc.dialect.actions.get(action.name) === action
+    return this.rpc.subprotocol.actions.get(action.name) === action
   }
 
   /** From now on this validator judges, in strict mode. */
   judgeBy(validator: Validator | undefined): void {
-    this.rpc.judge.judgeBy(validator)
+    this.rpc.conformance.judgeBy(validator)
   }
 
   /** Starts reading. */

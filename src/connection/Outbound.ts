@@ -14,9 +14,9 @@ import * as Exit from "effect/Exit"
 import type * as Action from "../Action.ts"
 import { CallQueueFullError, DisconnectedError, TimeoutError } from "../ConnectionError.ts"
 import type { RPCError } from "../RPCError.ts"
-import type { Alarm, Alarms } from "./Alarms.ts"
 import type { CloseInfo } from "./Closing.ts"
-import type { Meters, Outcome } from "./Meters.ts"
+import type { Deadline, Deadlines } from "./Deadlines.ts"
+import type { Metrics, Outcome } from "./Metrics.ts"
 import * as messageIds from "./messageIds.ts"
 import type { Configured } from "./Settings.ts"
 import * as Tracing from "./Tracing.ts"
@@ -46,9 +46,9 @@ export class Pending {
   readonly request: Request
   /** How long it may take, in milliseconds. */
   readonly timeout: number
-  /** On the clock of the alarms. */
+  /** On the clock of the deadlines. */
   readonly madeAt: number
-  /** When it times out, on the clock of the alarms. */
+  /** When it times out, on the clock of the deadlines. */
   readonly deadline: number
   readonly resume: Resume
 
@@ -79,11 +79,11 @@ export interface Carrier {
   readonly transmit: (call: Pending, message: string) => void
 }
 
-export class Outbound implements Alarm {
-  entry: Alarm["entry"]
+export class Outbound implements Deadline {
+  entry: Deadline["entry"]
   readonly #configured: Configured
-  readonly #alarms: Alarms
-  readonly #meters: Meters
+  readonly #deadlines: Deadlines
+  readonly #metrics: Metrics
   /** By message id. */
   #pending: Map<string, Pending> | undefined
   /** In order of arrival, with their text once it is known. */
@@ -93,10 +93,10 @@ export class Outbound implements Alarm {
   #refusal: CloseInfo | undefined
   #onIdle: (() => void) | undefined
 
-  constructor(configured: Configured, alarms: Alarms, meters: Meters) {
+  constructor(configured: Configured, deadlines: Deadlines, metrics: Metrics) {
     this.#configured = configured
-    this.#alarms = alarms
-    this.#meters = meters
+    this.#deadlines = deadlines
+    this.#metrics = metrics
   }
 
   get #pendingCount(): number {
@@ -132,7 +132,7 @@ export class Outbound implements Alarm {
   /** Calls the peer; `resume` learns how it ends, maybe before this returns. */
   callUnsafe(request: Request, resume: Resume): Pending {
     const timeout = request.timeout ?? this.#configured.settings.callTimeout
-    const call = new Pending(request, timeout, this.#alarms.now(), resume)
+    const call = new Pending(request, timeout, this.#deadlines.now(), resume)
     this.#enter(call)
     return call
   }
@@ -145,19 +145,19 @@ export class Outbound implements Alarm {
   /** Takes a call back; nobody learns how it ends. */
   cancel(call: Pending): void {
     if (!this.#delete(call)) return
-    this.#meter(call, "interrupted")
+    this.#count(call, "interrupted")
     // What takes back many at once, such as one AbortSignal, must not have each send the next.
     queueMicrotask(() => this.pump())
   }
 
   /** Every call ends here, or is taken back. */
   #end(call: Pending, exit: Exit.Exit<unknown, CallFailure>): void {
-    this.#meter(call, outcomeOf(exit))
+    this.#count(call, outcomeOf(exit))
     call.resume(exit)
   }
 
-  #meter(call: Pending, outcome: Outcome): void {
-    this.#meters.called("out", call.action, outcome, this.#alarms.now() - call.madeAt)
+  #count(call: Pending, outcome: Outcome): void {
+    this.#metrics.called("out", call.action, outcome, this.#deadlines.now() - call.madeAt)
   }
 
   #enter(call: Pending): void {
@@ -180,7 +180,7 @@ export class Outbound implements Alarm {
       this.#waiting ??= new Map()
       this.#waiting.set(call, message)
     }
-    this.#alarms.wakeBy(this, call.deadline)
+    this.#deadlines.wakeBy(this, call.deadline)
   }
 
   get #mayTransmit(): boolean {
@@ -211,7 +211,7 @@ export class Outbound implements Alarm {
   }
 
   #transmitWaiting(carrier: Carrier, call: Pending, prepared: string | undefined): void {
-    this.#meters.waited(this.#alarms.now() - call.madeAt)
+    this.#metrics.waited(this.#deadlines.now() - call.madeAt)
     const message = prepared ?? carrier.prepare(call)
     if (typeof message === "object") this.#end(call, Exit.fail(message))
     else this.#transmit(carrier, call, message)
@@ -309,7 +309,7 @@ export class Outbound implements Alarm {
     this.#carrier = undefined
     this.#pending?.clear()
     this.#waiting?.clear()
-    this.#alarms.clear(this)
+    this.#deadlines.clear(this)
     return () => {
       for (const call of sent) this.#end(call, disconnected(info, true))
       for (const call of unsent) this.#end(call, disconnected(info, false))

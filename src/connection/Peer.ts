@@ -7,12 +7,12 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Action from "../Action.ts"
 import { DisconnectedError } from "../ConnectionError.ts"
-import type { Alarms } from "./Alarms.ts"
-import { type Checks, checkOptions, flag, whenRead } from "./Checks.ts"
 import type { CloseInfo, CloseOptions } from "./Closing.ts"
+import type { Deadlines } from "./Deadlines.ts"
 import type { Environment } from "./Environment.ts"
 import { type Event, Hub, type Observer } from "./Event.ts"
-import type { Meters } from "./Meters.ts"
+import type { Metrics } from "./Metrics.ts"
+import { type Checks, checkOptions, flag, whenRead } from "./OptionChecks.ts"
 import { type CallFailure, Outbound, type Request } from "./Outbound.ts"
 import type { Rpc, Side } from "./Rpc.ts"
 import { type Configured, connectionOptions, millis, type Options, type Settings, settings } from "./Settings.ts"
@@ -111,8 +111,8 @@ type Life = Extract<Event, { readonly _tag: "Connecting" | "Open" | "Disconnect"
 export abstract class PeerBase<in out Self extends Side> implements Configured {
   readonly hub = new Hub()
   readonly outbound: Outbound
-  readonly alarms: Alarms
-  readonly meters: Meters
+  readonly deadlines: Deadlines
+  readonly metrics: Metrics
   settings: Settings
   /** The connection that is open, or was the last. */
   protected rpc: Rpc | undefined
@@ -121,12 +121,12 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
   #options: Options
   #state: State
 
-  constructor(options: Options, settings: Settings, { alarms, meters }: Environment, state: State) {
+  constructor(options: Options, settings: Settings, { deadlines, metrics }: Environment, state: State) {
     this.#options = options
     this.settings = settings
-    this.alarms = alarms
-    this.meters = meters
-    this.outbound = new Outbound(this, alarms, meters)
+    this.deadlines = deadlines
+    this.metrics = metrics
+    this.outbound = new Outbound(this, deadlines, metrics)
     this.#state = state
   }
 

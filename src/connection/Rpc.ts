@@ -3,15 +3,14 @@
  *
  * Everything here happens in the tick in which its cause happens: a message is decoded, dispatched and, when its handler
  * does not suspend, answered before the next one is read. The rooms beside it keep what must be kept: {@link Outbound} our
- * calls, {@link Inbound} the peer's, {@link Judge} what may be said, {@link Hub} the observers.
+ * calls, {@link Inbound} the peer's, {@link Conformance} what may be said, {@link Hub} the observers.
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
-import type { Dialect } from "../Dialect.ts"
-import type * as Frame from "../Frame.ts"
+import * as Frame from "../Frame.ts"
 import { type AnyHandler, noReply, type Router } from "../Handlers.ts"
 import {
   fromWire,
@@ -23,15 +22,15 @@ import {
   RPCInternalError,
   RPCNotImplementedError,
 } from "../RPCError.ts"
+import type { Subprotocol } from "../Subprotocol.ts"
 import type { Listener, Transport } from "../Transport.ts"
-import * as Wire from "../Wire.ts"
-import type { Alarm, Alarms } from "./Alarms.ts"
 import type { CloseInfo, CloseOptions } from "./Closing.ts"
+import { Conformance, textOf } from "./Conformance.ts"
+import type { Deadline, Deadlines } from "./Deadlines.ts"
 import { about, type Hub } from "./Event.ts"
 import * as Inbounds from "./Inbound.ts"
-import { Judge, textOf } from "./Judge.ts"
 import * as KeepAlives from "./KeepAlive.ts"
-import type { Direction, Live, Meters, Outcome } from "./Meters.ts"
+import type { Direction, Live, Metrics, Outcome } from "./Metrics.ts"
 import type { Carrier, Outbound, Pending } from "./Outbound.ts"
 import type { Configured } from "./Settings.ts"
 import * as Tracing from "./Tracing.ts"
@@ -43,8 +42,8 @@ export type Side = "station" | "csms"
 export interface Owner extends Configured {
   readonly side: Side
   readonly identity: string
-  readonly alarms: Alarms
-  readonly meters: Meters
+  readonly deadlines: Deadlines
+  readonly metrics: Metrics
   readonly hub: Hub
   readonly outbound: Outbound
   /** What the handlers are given; made when the first of them needs it. */
@@ -60,17 +59,17 @@ export interface Owner extends Configured {
 /** Our answers that the peer may still refuse with a CALLRESULTERROR. */
 const rememberedAnswers = 64
 
-export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, KeepAlives.Owner {
+export class Rpc implements Listener, Carrier, Live, Deadline, Inbounds.Owner, KeepAlives.Owner {
   /** When the end that we are waiting for is overdue. */
-  entry: Alarm["entry"]
+  entry: Deadline["entry"]
   readonly #owner: Owner
   readonly #hub: Hub
   readonly #transport: Transport
-  readonly dialect: Dialect
+  readonly subprotocol: Subprotocol
   readonly #router: Router
   readonly #inbound: Inbounds.Inbound
   readonly #keepAlive: KeepAlives.KeepAlive
-  readonly judge: Judge
+  readonly conformance: Conformance
   #answered: Set<string> | undefined
   #state: "open" | "draining" | "closing" | "closed" = "open"
   /** Why we end the connection, when we do. */
@@ -78,16 +77,16 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   #badMessages = 0
   #ended: Effect.Effect<void> = Effect.void
 
-  constructor(owner: Owner, transport: Transport, dialect: Dialect, router: Router) {
+  constructor(owner: Owner, transport: Transport, subprotocol: Subprotocol, router: Router) {
     this.#owner = owner
     this.#hub = owner.hub
     this.#transport = transport
-    this.dialect = dialect
+    this.subprotocol = subprotocol
     this.#router = router
-    this.judge = new Judge(owner, dialect)
-    this.#inbound = new Inbounds.Inbound(owner, owner.alarms, owner.meters, this)
-    this.#keepAlive = new KeepAlives.KeepAlive(owner, owner.alarms, this)
-    owner.meters.opened(this)
+    this.conformance = new Conformance(owner, subprotocol)
+    this.#inbound = new Inbounds.Inbound(owner, owner.deadlines, owner.metrics, this)
+    this.#keepAlive = new KeepAlives.KeepAlive(owner, owner.deadlines, this)
+    owner.metrics.opened(this)
   }
 
   get side(): Side {
@@ -108,12 +107,12 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   }
 
   get subject(): Tracing.Subject {
-    return { identity: this.#owner.identity, protocol: this.dialect.name }
+    return { identity: this.#owner.identity, protocol: this.subprotocol.name }
   }
 
   /** What is counted outlives the connection: it is none of the peer's words. */
-  meterName(action: string): string {
-    return this.dialect.actions.has(action) ? action : "unknown"
+  metricName(action: string): string {
+    return this.subprotocol.actions.has(action) ? action : "unknown"
   }
 
   timedOut(call: Frame.Call | Frame.Send): void {
@@ -140,7 +139,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
 
   /** The settings have changed. */
   reconfigured(pings = false): void {
-    this.judge.reconfigured()
+    this.conformance.reconfigured()
     this.#inbound.pump()
     if (pings && this.#state === "open") this.#keepAlive.start()
   }
@@ -150,7 +149,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     if (!this.ready()) return false
     if (this.#hub.active) {
       const text = typeof message === "string" ? message : new TextDecoder().decode(message)
-      const frame = Wire.decode(text, this.dialect.extendedFrames)
+      const frame = Frame.decode(text, this.subprotocol.extendedFrames)
       this.#hub.emit({ _tag: "Frame", outbound: true, message: text, frame })
     }
     this.#transport.send(message)
@@ -166,7 +165,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     // Stations in the field send empty messages; they mean nothing.
     if (text === "" || this.#state === "closing" || this.#state === "closed") return
     this.#keepAlive.heard()
-    const frame = Wire.decode(text, this.dialect.extendedFrames)
+    const frame = Frame.decode(text, this.subprotocol.extendedFrames)
     if (this.#hub.active) this.#hub.emit({ _tag: "Frame", outbound: false, message: text, frame })
     switch (frame._tag) {
       case "Call":
@@ -178,7 +177,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
         return this.#onError(text, frame)
       case "CallResultError":
         return this.#onResultError(text, frame)
-      case "Fault":
+      case "Malformed":
         return this.#onBadMessage(text, frame.error, frame.reply ? frame.messageId : undefined)
     }
   }
@@ -186,7 +185,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   #onRequest(text: string, call: Frame.Call | Frame.Send): void {
     const hub = this.#hub
     const repliesTo = call._tag === "Call" ? call.messageId : undefined
-    const unanswerable = this.judge.messageId(call.messageId)
+    const unanswerable = this.conformance.messageId(call.messageId)
     if (unanswerable !== undefined) return this.#onBadMessage(text, unanswerable, repliesTo)
     const refusal = this.#inbound.refusal(call, text.length)
     if (refusal instanceof RPCFrameworkError) return this.#onBadMessage(text, refusal, repliesTo)
@@ -197,7 +196,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const handler = this.#route(call)
     if (handler === undefined)
       return this.#refuse(call, new RPCNotImplementedError(`${Tracing.clip(call.action)} has no handler`))
-    const invalid = this.judge.request(call)
+    const invalid = this.conformance.request(call)
     if (invalid !== undefined) return this.#refuse(call, invalid)
     this.#inbound.handle(call.payload == null ? { ...call, payload: {} } : call, handler, text.length)
   }
@@ -216,13 +215,13 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const call = outbound.find(messageId)
     if (call === undefined) return this.#onBadMessage(text, answersNothing(messageId))
     this.#badMessages = 0
-    const invalid = this.judge.result(call, payload)
+    const invalid = this.conformance.result(call, payload)
     if (invalid === undefined) {
       const result = payload ?? {}
       if (hub.active) hub.emit({ _tag: "CallResult", result, ...about(call, true) })
       return outbound.settle(call, Exit.succeed(result))
     }
-    if (this.dialect.extendedFrames) this.#write(errorFrame("CallResultError", messageId, invalid))
+    if (this.subprotocol.extendedFrames) this.#write(errorFrame("CallResultError", messageId, invalid))
     if (hub.active) hub.emit({ _tag: "CallError", error: invalid, ...about(call, true) })
     outbound.settle(call, Exit.fail(invalid))
   }
@@ -247,7 +246,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
 
   #onBadMessage(text: string, error: RPCError, repliesTo?: string): void {
     const hub = this.#hub
-    this.#owner.meters.badMessage()
+    this.#owner.metrics.badMessage()
     const response = repliesTo === undefined ? undefined : errorFrame("CallError", repliesTo, error)
     if (response !== undefined) this.#write(response)
     if (hub.active) hub.emit({ _tag: "BadMessage", message: text, error, response })
@@ -270,7 +269,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const hub = this.#hub
     const { settings } = this.#owner
     const payload = (response ?? {}) as Schema.Json
-    const invalid = this.judge.ownResult(call, payload)
+    const invalid = this.conformance.ownResult(call, payload)
     if (invalid !== undefined) {
       this.#reportDefect(call, `the response of a handler is not valid: ${invalid.message}`)
       const detail = settings.respondWithDetailedErrors ? `: ${invalid.message}` : ""
@@ -281,14 +280,14 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
       this.#reportDefect(call, "the response of a handler is not JSON", Cause.die(unwritable))
       return this.#answerError(call, new RPCInternalError("the response cannot be written as JSON"))
     }
-    if (this.dialect.extendedFrames) this.#remember(call.messageId)
+    if (this.subprotocol.extendedFrames) this.#remember(call.messageId)
     if (hub.active) hub.emit({ _tag: "CallResult", result: payload, ...about(call, false) })
     return "ok"
   }
 
   /** Refuses a call that no handler gets to see. */
   #refuse(call: Frame.Call | Frame.Send, error: RPCError): void {
-    this.#owner.meters.called("in", this.meterName(call.action), this.#answerError(call, error), 0)
+    this.#owner.metrics.called("in", this.metricName(call.action), this.#answerError(call, error), 0)
   }
 
   #answerError(call: Frame.Call | Frame.Send, error: RPCError): Outcome {
@@ -296,7 +295,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     if (call._tag === "Send") {
       // A SEND is never answered; that it came to nothing can only be observed.
       if (!hub.active) return error.code
-      const message = Wire.encode(call, this.dialect.spelling)
+      const message = Frame.encode(call, this.subprotocol.spelling)
       hub.emit({ _tag: "BadMessage", message, error, response: undefined })
       return error.code
     }
@@ -329,12 +328,12 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   }
 
   prepare(call: Pending): string | RPCError {
-    const fault = this.judge.ownRequest(call)
+    const fault = this.conformance.ownRequest(call)
     if (fault !== undefined) return fault
     const { messageId } = call
     const { action, kind, payload } = call.request
     try {
-      return Wire.encode({ _tag: kind, messageId, action, payload: payload as Schema.Json }, this.dialect.spelling)
+      return Frame.encode({ _tag: kind, messageId, action, payload: payload as Schema.Json }, this.subprotocol.spelling)
     } catch (error) {
       return new RPCFormatViolationError(`the payload of ${action} cannot be written as JSON: ${textOf(error)}`)
     }
@@ -374,7 +373,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
   #write(frame: Frame.Frame): unknown {
     let message: string
     try {
-      message = Wire.encode(frame, this.dialect.spelling)
+      message = Frame.encode(frame, this.subprotocol.spelling)
     } catch (reason) {
       return reason ?? new TypeError("not JSON")
     }
@@ -396,13 +395,13 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const hub = this.#hub
     const roundTripMillis = this.#keepAlive.pong()
     if (roundTripMillis === undefined) return
-    this.#owner.meters.ponged(roundTripMillis)
+    this.#owner.metrics.ponged(roundTripMillis)
     if (hub.active) hub.emit({ _tag: "Pong", roundTripMillis })
   }
 
   /** Starts the closing handshake, now or once every call has ended. Only the first code and reason count. */
   close({ awaitPending = false, code = 1000, force = false, reason = "" }: CloseOptions): void {
-    const { alarms, outbound } = this.#owner
+    const { deadlines, outbound } = this.#owner
     const transport = this.#transport
     if (this.#state === "closing" || this.#state === "closed") {
       if (force) transport.terminate()
@@ -422,7 +421,7 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
       const latest = Math.max(outbound.latestDeadline, this.#latestAnswer)
       outbound.drain(info, idle)
       this.#inbound.drain(idle)
-      if (this.#state === "draining") alarms.wakeBy(this, latest + 1)
+      if (this.#state === "draining") deadlines.wakeBy(this, latest + 1)
     } else {
       this.#handshake(info)
     }
@@ -433,14 +432,14 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     if (this.#inbound.size === 0) return Number.NEGATIVE_INFINITY
     const { callTimeout, handlerTimeout } = this.#owner.settings
     const longest = handlerTimeout === Number.POSITIVE_INFINITY ? callTimeout : Math.max(callTimeout, handlerTimeout)
-    return this.#owner.alarms.now() + longest
+    return this.#owner.deadlines.now() + longest
   }
 
   #handshake(info: CloseInfo): void {
-    const { alarms, settings } = this.#owner
+    const { deadlines, settings } = this.#owner
     this.#end(info)
-    alarms.clear(this)
-    alarms.wakeBy(this, alarms.now() + settings.closeTimeout)
+    deadlines.clear(this)
+    deadlines.wakeBy(this, deadlines.now() + settings.closeTimeout)
     this.#transport.close(info.code, info.reason)
   }
 
@@ -471,8 +470,8 @@ export class Rpc implements Listener, Carrier, Live, Alarm, Inbounds.Owner, Keep
     const info = code === 1006 && reason === "" ? { code, reason: this.#cause?.reason ?? "" } : { code, reason }
     this.#end(info)
     this.#state = "closed"
-    this.#owner.alarms.clear(this)
-    this.#owner.meters.closed(this)
+    this.#owner.deadlines.clear(this)
+    this.#owner.metrics.closed(this)
     this.#owner.onGone(info)
   }
 }

@@ -1,6 +1,6 @@
 /** The options of a connection: their defaults, and their refusal when they make no sense. */
 import * as Duration from "effect/Duration"
-import { type Check, type Checks, flag, isObject, must, shown, whenRead } from "./Checks.ts"
+import { type Check, type Checks, flag, isObject, must, shown, whenRead } from "./OptionChecks.ts"
 
 /** What can be set for a connection, whichever side opened it. Every duration may be `"Infinity"`: never. */
 export interface Options {

@@ -4,10 +4,10 @@ import type { EventEmitter } from "node:events"
 import type { IncomingMessage } from "node:http"
 import type { CloseInfo } from "../connection/Closing.ts"
 import type { Event } from "../connection/Event.ts"
-import { MessageType } from "../Frame.ts"
+import * as Frame from "../Frame.ts"
 import type { RPCError } from "../RPCError.ts"
 import { guarded } from "../Transport.ts"
-import * as Wire from "../Wire.ts"
+
 import { protocolNamed } from "./options.ts"
 
 /** The events of an `RPCClient`, each with its arguments. */
@@ -111,7 +111,7 @@ export const tell = (event: Event, protocol: string, emit: Emit): void => {
     }
     case "Call": {
       const { action, messageId, outbound, request } = event
-      return emit("call", { messageId, outbound, payload: [MessageType[event.kind], messageId, action, request] })
+      return emit("call", { messageId, outbound, payload: [Frame.MessageType[event.kind], messageId, action, request] })
     }
     case "CallResult":
       return emit("callResult", { ...about(event), result: event.result })
@@ -119,7 +119,8 @@ export const tell = (event: Event, protocol: string, emit: Emit): void => {
       return emit("callError", { ...about(event), error: event.error })
     case "BadMessage": {
       const { error, message, response } = event
-      const answer = response === undefined ? null : JSON.parse(Wire.encode(response, protocolNamed(protocol).spelling))
+      const answer =
+        response === undefined ? null : JSON.parse(Frame.encode(response, protocolNamed(protocol).spelling))
       const buffer = Buffer.from(message)
       emit("badMessage", { buffer, error, response: answer, payload: buffer })
       const unexpected = unexpectedResponse(message)

@@ -1,10 +1,10 @@
 /** The options of the promise face, and what they are called in the core. */
 import * as Context from "effect/Context"
 import * as References from "effect/References"
-import { type Checks, checkOptions, flag, list, query, record, text, whenRead } from "../connection/Checks.ts"
 import * as Environment from "../connection/Environment.ts"
+import { type Checks, checkOptions, flag, list, query, record, text, whenRead } from "../connection/OptionChecks.ts"
 import { type Options as CoreOptions, count } from "../connection/Settings.ts"
-import * as Dialect from "../Dialect.ts"
+import * as Subprotocol from "../Subprotocol.ts"
 import type { ClientOptions, ServerOptions } from "../WebSocket.ts"
 import { standardValidators, type Validator } from "./createValidator.ts"
 import { standard } from "./standard.ts"
@@ -184,7 +184,7 @@ export const timespan = (name: string, millis: number | undefined): number | und
  *
  * @throws {Error} when strict mode asks for a subprotocol without validator, or for none at all.
  */
-export const protocolsOf = (options: CommonOptions): ReadonlyArray<Dialect.Dialect> => {
+export const protocolsOf = (options: CommonOptions): ReadonlyArray<Subprotocol.Subprotocol> => {
   const { protocols = [], strictMode = false, strictModeValidators = [] } = options
   if (typeof strictMode !== "boolean" && !Array.isArray(strictMode)) {
     throw new Error(`strictMode must be true, false or an array of subprotocols; got ${JSON.stringify(strictMode)}`)
@@ -201,8 +201,8 @@ export const protocolsOf = (options: CommonOptions): ReadonlyArray<Dialect.Diale
 }
 
 /** A subprotocol by its name, built-in or not. */
-export const protocolNamed = (name: string, validators: ReadonlyArray<Validator> = []): Dialect.Dialect => {
-  const known = standard(name) ?? Dialect.unknown(name)
+export const protocolNamed = (name: string, validators: ReadonlyArray<Validator> = []): Subprotocol.Subprotocol => {
+  const known = standard(name) ?? Subprotocol.unknown(name)
   const validator = validators.findLast(({ subprotocol }) => subprotocol === name)
   return validator === undefined ? known : { ...known, validator }
 }

@@ -1,25 +1,25 @@
 /** The three versions of OCPP as the promise face speaks them: no Schemas, and each read when it is first spoken. */
-import type { Dialect } from "../Dialect.ts"
+import type { Subprotocol } from "../Subprotocol.ts"
 import { fromShapes, type Part, type Validator } from "../Validator.ts"
 import { unpack } from "../validator/Shape.ts"
 import { type Messages, messages } from "./messages.ts"
 
-const read = new Map<string, Dialect>()
+const read = new Map<string, Subprotocol>()
 
 /** The names of the versions. */
 export const names: ReadonlyArray<string> = Object.keys(messages)
 
 /** A version by the name of its subprotocol. */
-export const standard = (name: string): Dialect | undefined => {
-  let dialect = read.get(name)
-  if (dialect === undefined && Object.hasOwn(messages, name)) {
-    dialect = fromText(name, (messages[name] as () => string)())
-    read.set(name, dialect)
+export const standard = (name: string): Subprotocol | undefined => {
+  let subprotocol = read.get(name)
+  if (subprotocol === undefined && Object.hasOwn(messages, name)) {
+    subprotocol = fromText(name, (messages[name] as () => string)())
+    read.set(name, subprotocol)
   }
-  return dialect
+  return subprotocol
 }
 
-const fromText = (name: string, text: string): Dialect => {
+const fromText = (name: string, text: string): Subprotocol => {
   const { calls, extendedFrames, payloads, sends, spelling } = JSON.parse(text) as Messages
   const shapeOf = unpack(payloads)
   return {

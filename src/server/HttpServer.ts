@@ -8,7 +8,7 @@ import type { TlsOptions } from "node:tls"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { must } from "../connection/Checks.ts"
+import { must } from "../connection/OptionChecks.ts"
 
 /** The server could not listen. */
 export class ListenError extends Data.TaggedError("ListenError")<{

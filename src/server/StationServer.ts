@@ -13,6 +13,10 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { type CloseInfo, type CloseOptions, sendable } from "../connection/Closing.ts"
+import type { Environment } from "../connection/Environment.ts"
+import { Hub, type Observer } from "../connection/Event.ts"
+import { OpenConnection, type Parts } from "../connection/OpenConnection.ts"
 import {
   type Checks,
   callback,
@@ -22,11 +26,7 @@ import {
   record,
   subprotocols,
   whenRead,
-} from "../connection/Checks.ts"
-import { type CloseInfo, type CloseOptions, sendable } from "../connection/Closing.ts"
-import type { Environment } from "../connection/Environment.ts"
-import { Hub, type Observer } from "../connection/Event.ts"
-import { OpenConnection, type Parts } from "../connection/OpenConnection.ts"
+} from "../connection/OptionChecks.ts"
 import { State } from "../connection/Peer.ts"
 import {
   type Options as ConnectionOptions,
@@ -40,9 +40,9 @@ import {
   socketOptions,
 } from "../connection/Settings.ts"
 import * as Tracing from "../connection/Tracing.ts"
-import * as Dialect from "../Dialect.ts"
 import * as Handlers from "../Handlers.ts"
 import * as Handshake from "../Handshake.ts"
+import * as Subprotocol from "../Subprotocol.ts"
 import type { Transport } from "../Transport.ts"
 import * as WebSocket from "../WebSocket.ts"
 import * as HttpServers from "./HttpServer.ts"
@@ -71,7 +71,7 @@ export type Event<Station> =
 /** What a server can be told. */
 export interface Options<R = never, Station = unknown> extends ConnectionOptions, WebSocket.SocketOptions {
   /** The subprotocols that are served; a station gets the first of them that it offers. Default none. */
-  readonly protocols?: ReadonlyArray<Dialect.Dialect>
+  readonly protocols?: ReadonlyArray<Subprotocol.Subprotocol>
   /** What answers the calls of the stations: the same for all, or chosen by station when it first calls. */
   readonly handlers?:
     | ReadonlyArray<Handlers.Handlers<"station", R>>
@@ -108,7 +108,7 @@ export class NotConnectedError extends Data.TaggedError("NotConnectedError")<{
 
 /** What a station needs of the server that has accepted it. */
 interface Registry {
-  readonly protocols: ReadonlyArray<Dialect.Dialect>
+  readonly protocols: ReadonlyArray<Subprotocol.Subprotocol>
   readonly handlerContext: (station: AcceptedStation) => Context.Context<never>
   readonly remove: (station: AcceptedStation, info: CloseInfo) => void
 }
@@ -129,7 +129,7 @@ export class AcceptedStation extends OpenConnection<"csms"> {
   }
 
   override reconfigure(options: ConnectionOptions): void {
-    checkStrictMode(options.strictMode, [this.rpc.dialect, ...this.#registry.protocols])
+    checkStrictMode(options.strictMode, [this.rpc.subprotocol, ...this.#registry.protocols])
     super.reconfigure(options)
   }
 
@@ -159,7 +159,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
   /** What all stations have that connect from now on; one that is reconfigured gets its own. */
   #settings: Settings
   #acceptor: WebSocket.Acceptor
-  #routers = new WeakMap<Dialect.Dialect, Handlers.Router>()
+  #routers = new WeakMap<Subprotocol.Subprotocol, Handlers.Router>()
   readonly #connected = new Set<S>()
   /** By identity, the newest last. */
   readonly #registry = new Map<string, ReadonlyArray<S>>()
@@ -193,7 +193,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
     this.#routers = new WeakMap()
   }
 
-  get protocols(): ReadonlyArray<Dialect.Dialect> {
+  get protocols(): ReadonlyArray<Subprotocol.Subprotocol> {
     return this.#options.protocols ?? []
   }
 
@@ -333,14 +333,19 @@ export class StationServer<S extends AcceptedStation> implements Registry {
     return { protocol: common ?? none, session: verdict }
   }
 
-  #makeStation(transport: Transport, dialect: Dialect.Dialect, handshake: Handshake.Handshake, session: unknown): S {
+  #makeStation(
+    transport: Transport,
+    subprotocol: Subprotocol.Subprotocol,
+    handshake: Handshake.Handshake,
+    session: unknown,
+  ): S {
     const station: S = new this.#face.Station(
       {
         side: "csms",
         identity: handshake.identity,
         transport,
-        dialect,
-        router: this.#routerOf(dialect, () => station),
+        subprotocol,
+        router: this.#routerOf(subprotocol, () => station),
         options: this.#options,
         settings: this.#settings,
         environment: this.#environment,
@@ -358,7 +363,7 @@ export class StationServer<S extends AcceptedStation> implements Registry {
   }
 
   /** What all stations share is made once; what is chosen by station, when that first calls. */
-  #routerOf(protocol: Dialect.Dialect, station: () => S): Handlers.Router {
+  #routerOf(protocol: Subprotocol.Subprotocol, station: () => S): Handlers.Router {
     const { handlers = [] } = this.#options
     if (typeof handlers === "function") {
       let own: Handlers.Router | undefined
@@ -483,7 +488,7 @@ const limitsOf = (options: Omit<Options, "handlers">): Limits => {
   }
 }
 
-const noProtocol = Dialect.unknown()
+const noProtocol = Subprotocol.unknown()
 
 const ignore = () => {}
 

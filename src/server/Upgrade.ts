@@ -5,7 +5,7 @@ import { Buffer } from "node:buffer"
 import { type IncomingMessage, STATUS_CODES } from "node:http"
 import type { Duplex } from "node:stream"
 import * as Data from "effect/Data"
-import type { Dialect } from "../Dialect.ts"
+import type { Subprotocol } from "../Subprotocol.ts"
 import type { Transport } from "../Transport.ts"
 import type { Acceptor } from "../WebSocket.ts"
 
@@ -31,11 +31,11 @@ export const reject = (code = 400, message = ""): Rejected => {
 /** What `auth` succeeds with to choose the subprotocol itself. */
 export class Accepted extends Data.TaggedClass("Accepted")<{
   readonly session: unknown
-  readonly protocol: Dialect
+  readonly protocol: Subprotocol
 }> {}
 
 /** Accepts a station with a subprotocol of its offer that is not the one the server would choose. */
-export const accept = (session: unknown, protocol: Dialect): Accepted => new Accepted({ session, protocol })
+export const accept = (session: unknown, protocol: Subprotocol): Accepted => new Accepted({ session, protocol })
 
 /** A station at the door: an upgrade request that nobody has answered. */
 export interface Upgrade {

@@ -13,8 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { Side } from "../connection/Peer.ts"
 import { millis } from "../connection/Settings.ts"
-import type { Frame } from "../Frame.ts"
-import * as Wire from "../Wire.ts"
+import * as Frame from "../Frame.ts"
 
 /** A message on its way. */
 export interface Message {
@@ -23,8 +22,8 @@ export interface Message {
   /** How many messages that side has sent before, over all connections of the link. */
   readonly index: number
   readonly text: string
-  /** What it says; a fault when it is no frame of OCPP-J. */
-  readonly frame: Frame | Wire.Fault
+  /** The frame that the text is, or why it is none. */
+  readonly frame: Frame.Frame | Frame.Malformed
 }
 
 /**
@@ -94,7 +93,7 @@ export const judge = (policy: Policy, from: Side, index: number, text: string): 
     index,
     text,
     get frame() {
-      return Wire.decode(text, true)
+      return Frame.decode(text, true)
     },
   })
 }

@@ -2,8 +2,7 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { CloseInfo } from "../connection/Closing.ts"
-import type { Frame } from "../Frame.ts"
-import type { Fault } from "../Wire.ts"
+import type { Frame, Malformed } from "../Frame.ts"
 
 /** What a scripted peer expected did not come: something else did, or nothing. */
 export class ExpectationError extends Data.TaggedError("ExpectationError")<{
@@ -18,7 +17,7 @@ export class ExpectationError extends Data.TaggedError("ExpectationError")<{
 
 /** One thing that a peer heard. */
 export type Heard =
-  | { readonly _tag: "Message"; readonly text: string; readonly frame: Frame | Fault }
+  | { readonly _tag: "Message"; readonly text: string; readonly frame: Frame | Malformed }
   | ({ readonly _tag: "Close" } & CloseInfo)
 
 /** As a line of the transcript. */

@@ -1,22 +1,22 @@
 /** One direction of a connection: what is delayed holds up what is behind it. */
-import type { Alarm, Alarms } from "../connection/Alarms.ts"
+import type { Deadline, Deadlines } from "../connection/Deadlines.ts"
 
-export class Lane implements Alarm {
-  entry: Alarm["entry"]
-  readonly #alarms: Alarms
+export class Lane implements Deadline {
+  entry: Deadline["entry"]
+  readonly #deadlines: Deadlines
   #waiting: Array<{ readonly due: number; readonly deliver: () => void }> = []
 
-  constructor(alarms: Alarms) {
-    this.#alarms = alarms
+  constructor(deadlines: Deadlines) {
+    this.#deadlines = deadlines
   }
 
   /** Delivers after a delay, and behind everything that was put in before. */
   push(delay: number, deliver: () => void): void {
     const isFirst = this.#waiting.length === 0
     if (isFirst && delay === 0) return deliver()
-    const due = this.#alarms.now() + delay
+    const due = this.#deadlines.now() + delay
     this.#waiting.push({ due, deliver })
-    if (isFirst) this.#alarms.wakeBy(this, due)
+    if (isFirst) this.#deadlines.wakeBy(this, due)
   }
 
   ring(now: number): number {
@@ -30,13 +30,13 @@ export class Lane implements Alarm {
 
   /** Delivers now what waits. */
   flush(): void {
-    this.#alarms.clear(this)
+    this.#deadlines.clear(this)
     for (const { deliver } of this.#waiting.splice(0)) deliver()
   }
 
   /** Loses what waits. */
   clear(): void {
-    this.#alarms.clear(this)
+    this.#deadlines.clear(this)
     this.#waiting = []
   }
 }

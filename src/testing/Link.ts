@@ -12,7 +12,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { ConnectError } from "../ConnectError.ts"
-import * as Alarms from "../connection/Alarms.ts"
+import * as Deadlines from "../connection/Deadlines.ts"
 import type { Side } from "../connection/Peer.ts"
 import { guarded, makePair, type Transport } from "../Transport.ts"
 import * as Faults from "./Faults.ts"
@@ -51,13 +51,13 @@ export interface Link {
 
 /** A link that is up. */
 export const make = (faults: Faults.Policy = Faults.none): Effect.Effect<Link> =>
-  Effect.map(Clock.Clock, (clock) => new MemoryLink(faults, Alarms.of(clock)))
+  Effect.map(Clock.Clock, (clock) => new MemoryLink(faults, Deadlines.of(clock)))
 
 type Change = Link["state"] | "reset"
 
 /** {@link Link}, and what the network needs of it. */
 export class MemoryLink implements Link, Line {
-  readonly alarms: Alarms.Alarms
+  readonly deadlines: Deadlines.Deadlines
   state: Link["state"] = "up"
   #policy: Faults.Policy
   readonly #ends = new Set<LinkEnd>()
@@ -65,9 +65,9 @@ export class MemoryLink implements Link, Line {
   /** Who hears of what happens to the link. */
   readonly #watchers = new Set<(change: Change) => void>()
 
-  constructor(faults: Faults.Policy, alarms: Alarms.Alarms) {
+  constructor(faults: Faults.Policy, deadlines: Deadlines.Deadlines) {
     this.#policy = faults
-    this.alarms = alarms
+    this.deadlines = deadlines
   }
 
   connect(protocol = ""): Effect.Effect<Ends, ConnectError> {

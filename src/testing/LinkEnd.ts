@@ -1,5 +1,5 @@
 /** One end of a connection over a link: what it sends is subject to the link's faults. */
-import type { Alarms } from "../connection/Alarms.ts"
+import type { Deadlines } from "../connection/Deadlines.ts"
 import type { Side } from "../connection/Peer.ts"
 import { millis } from "../connection/Settings.ts"
 import type { Listener, Transport } from "../Transport.ts"
@@ -9,7 +9,7 @@ import { Lane } from "./Lane.ts"
 /** What an end asks of its link. */
 export interface Line {
   readonly state: "up" | "cut" | "halfOpen"
-  readonly alarms: Alarms
+  readonly deadlines: Deadlines
   readonly judge: (from: Side, text: string) => Verdict
   readonly become: (verdict: "reset" | "cut" | "halfOpen") => void
   readonly remove: (end: LinkEnd) => void
@@ -32,7 +32,7 @@ export class LinkEnd implements Transport {
     this.#line = line
     this.#inner = inner
     this.side = side
-    this.#lane = new Lane(line.alarms)
+    this.#lane = new Lane(line.deadlines)
   }
 
   get protocol(): string {

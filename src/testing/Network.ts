@@ -17,9 +17,9 @@ import type * as Scope from "effect/Scope"
 import * as Client from "../Client.ts"
 import { connectError, handshakeFailure } from "../ConnectError.ts"
 import { type DialOptions, target } from "../client/dial.ts"
-import * as Alarms from "../connection/Alarms.ts"
-import type { Dialect } from "../Dialect.ts"
+import * as Deadlines from "../connection/Deadlines.ts"
 import * as Server from "../Server.ts"
+import type { Subprotocol } from "../Subprotocol.ts"
 import { StationServer } from "../server/StationServer.ts"
 import type { Transport } from "../Transport.ts"
 import type * as Faults from "./Faults.ts"
@@ -43,7 +43,7 @@ export interface StationOptions<R = never> extends Client.Options<R>, Caller {
 /** What a scripted station can be told. */
 export interface ScriptedOptions extends Caller {
   /** The subprotocol that it speaks, and offers. */
-  readonly protocol: Dialect
+  readonly protocol: Subprotocol
   /** How long its expectations wait. Default 1,000 milliseconds of real time. */
   readonly patience?: number
 }
@@ -80,7 +80,7 @@ export const make = <R = never>(
 export const of = (csms: Server.Server): Effect.Effect<Network, never, Scope.Scope> =>
   Effect.gen(function* () {
     if (!(csms instanceof StationServer)) throw new TypeError("the server was not made by Server.make")
-    const network = new MemoryNetwork(csms, csms, Alarms.of(yield* Clock.Clock))
+    const network = new MemoryNetwork(csms, csms, Deadlines.of(yield* Clock.Clock))
     yield* Effect.addFinalizer(() => network.end)
     return network
   })
@@ -88,14 +88,14 @@ export const of = (csms: Server.Server): Effect.Effect<Network, never, Scope.Sco
 class MemoryNetwork implements Network {
   readonly csms: Server.Server
   readonly #door: Pick<StationServer<never>, "receive">
-  readonly #alarms: Alarms.Alarms
+  readonly #deadlines: Deadlines.Deadlines
   readonly #links = new Map<string, MemoryLink>()
   #isClosed = false
 
-  constructor(csms: Server.Server, door: Pick<StationServer<never>, "receive">, alarms: Alarms.Alarms) {
+  constructor(csms: Server.Server, door: Pick<StationServer<never>, "receive">, deadlines: Deadlines.Deadlines) {
     this.csms = csms
     this.#door = door
-    this.#alarms = alarms
+    this.#deadlines = deadlines
     csms.subscribe(({ _tag }) => {
       if (_tag === "Closing") this.#isClosed = true
     })
@@ -104,7 +104,7 @@ class MemoryNetwork implements Network {
   link(identity: string): MemoryLink {
     let link = this.#links.get(identity)
     if (link === undefined) {
-      link = new MemoryLink({}, this.#alarms)
+      link = new MemoryLink({}, this.#deadlines)
       this.#links.set(identity, link)
     }
     return link

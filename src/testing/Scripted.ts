@@ -23,9 +23,9 @@ import { connectError, handshakeFailure } from "../ConnectError.ts"
 import type { Other } from "../Connection.ts"
 import type { CloseInfo } from "../connection/Closing.ts"
 import type { Side } from "../connection/Peer.ts"
-import type { Dialect } from "../Dialect.ts"
 import type { Frame } from "../Frame.ts"
 import type { RPCError } from "../RPCError.ts"
+import type { Subprotocol } from "../Subprotocol.ts"
 import type { Transport } from "../Transport.ts"
 import { defaultPatience, type ExpectationError, Inbox } from "./Inbox.ts"
 import * as Link from "./Link.ts"
@@ -47,7 +47,7 @@ export interface Options<Self extends Side> {
   /** Which side it plays. */
   readonly side: Self
   /** The subprotocol that it speaks. */
-  readonly protocol: Dialect
+  readonly protocol: Subprotocol
   /** How long its expectations wait, in milliseconds of real time. Default 1,000. */
   readonly patience?: number
 }
@@ -131,7 +131,7 @@ export interface Csms {
 }
 
 /** A CSMS that is nothing but its script, and speaks one subprotocol. */
-export const csms = (protocol: Dialect, options: Pick<Options<"csms">, "patience"> = {}): Effect.Effect<Csms> =>
+export const csms = (protocol: Subprotocol, options: Pick<Options<"csms">, "patience"> = {}): Effect.Effect<Csms> =>
   Effect.gen(function* () {
     const link = yield* Link.make()
     const accepted = yield* Queue.unbounded<Peer<"csms">>()

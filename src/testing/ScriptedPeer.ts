@@ -4,23 +4,22 @@ import * as Effect from "effect/Effect"
 import type { Json } from "effect/Schema"
 import type * as Action from "../Action.ts"
 import type { Side } from "../connection/Peer.ts"
-import type { Dialect } from "../Dialect.ts"
-import type { Call, CallError, CallResult, Frame, Send } from "../Frame.ts"
+import * as Frame from "../Frame.ts"
 import { fromWire, type RPCError } from "../RPCError.ts"
+import type { Subprotocol } from "../Subprotocol.ts"
 import { guarded, type Transport } from "../Transport.ts"
 import type { Part } from "../Validator.ts"
-import * as Wire from "../Wire.ts"
 import { defaultPatience, type ExpectationError, Inbox, textOf } from "./Inbox.ts"
 import type { Options, Received } from "./Scripted.ts"
 import { settled } from "./settled.ts"
 
 export class ScriptedPeer {
   readonly transport: Transport
-  readonly #protocol: Dialect
+  readonly #protocol: Subprotocol
   readonly #inbox: Inbox
   readonly #always = new Map<string, (request: unknown) => unknown>()
   /** Our calls that have no answer, by message id. */
-  readonly #pending = new Map<string, Deferred.Deferred<CallResult | CallError, string>>()
+  readonly #pending = new Map<string, Deferred.Deferred<Frame.CallResult | Frame.CallError, string>>()
   #sent = 0
 
   constructor(transport: Transport, { patience = defaultPatience, protocol }: Options<Side>) {
@@ -47,7 +46,7 @@ export class ScriptedPeer {
 
   #onMessage(text: string): void {
     this.#inbox.heard(text)
-    const frame = Wire.decode(text, this.#protocol.extendedFrames)
+    const frame = Frame.decode(text, this.#protocol.extendedFrames)
     if (frame._tag === "CallResult" || frame._tag === "CallError") {
       const pending = this.#pending.get(frame.messageId)
       if (pending !== undefined) return void Deferred.doneUnsafe(pending, Effect.succeed(frame))
@@ -73,8 +72,11 @@ export class ScriptedPeer {
     const expected = `a ${tag.toUpperCase()} of ${name}`
     return Effect.tap(
       this.#inbox.take(expected, (heard) =>
-        heard._tag === "Message" && heard.frame._tag === tag && (heard.frame as Call | Send).action === name
-          ? { ...(heard.frame as Call | Send), payload: (heard.frame as Call | Send).payload ?? {} }
+        heard._tag === "Message" && heard.frame._tag === tag && (heard.frame as Frame.Call | Frame.Send).action === name
+          ? {
+              ...(heard.frame as Frame.Call | Frame.Send),
+              payload: (heard.frame as Frame.Call | Frame.Send).payload ?? {},
+            }
           : undefined,
       ),
       ({ payload }) => this.#checked(action, "request", payload, expected),
@@ -89,10 +91,10 @@ export class ScriptedPeer {
     return this.#inbox.fail(`${expected} that is valid`, `one that is not (${fault.message})`)
   }
 
-  expectFrame<Tag extends Frame["_tag"]>(tag: Tag) {
+  expectFrame<Tag extends Frame.Frame["_tag"]>(tag: Tag) {
     return this.#inbox.take(`a ${tag.toUpperCase()}`, (heard) =>
       heard._tag === "Message" && heard.frame._tag === tag
-        ? (heard.frame as Extract<Frame, { readonly _tag: Tag }>)
+        ? (heard.frame as Extract<Frame.Frame, { readonly _tag: Tag }>)
         : undefined,
     )
   }
@@ -131,7 +133,7 @@ export class ScriptedPeer {
     return Effect.gen({ self: this }, function* () {
       const name = nameOf(action)
       const messageId = `script-${++this.#sent}`
-      const answered = Deferred.makeUnsafe<CallResult | CallError, string>()
+      const answered = Deferred.makeUnsafe<Frame.CallResult | Frame.CallError, string>()
       this.#pending.set(messageId, answered)
       this.#say({ _tag: "Call", messageId, action: name, payload: request as Json })
       const expected = `an answer to the CALL of ${name}`
@@ -181,8 +183,8 @@ export class ScriptedPeer {
     return Effect.andThen(Effect.sync(what), settled)
   }
 
-  #say(frame: Frame): void {
-    this.#write(Wire.encode(frame, this.#protocol.spelling))
+  #say(frame: Frame.Frame): void {
+    this.#write(Frame.encode(frame, this.#protocol.spelling))
   }
 
   #write(text: string): void {

@@ -458,13 +458,13 @@ const scenario = Effect.fnUntraced(function* (
     }
     expect(world.face.state, "the state in the end").toBe(Connection.State.CLOSED)
     expect(world.busy, "attempts, handlers and waits that have not ended").toBe(0)
-    expect(watched.sleepers.now, "alarms that are still set").toBe(0)
+    expect(watched.sleepers.now, "deadlines that are still set").toBe(0)
   })
   // A violation leaves the Scope open: closing it may take time, of which there is none any more.
   const scope = Scope.makeUnsafe()
   yield* Effect.provideService(Scope.provide(body, scope), Clock.Clock, watched.clock)
   yield* Scope.close(scope, Exit.void)
-  expect(watched.sleepers.now, "alarms that outlive the Scope").toBe(0)
+  expect(watched.sleepers.now, "deadlines that outlive the Scope").toBe(0)
 })
 
 describe.each([

@@ -67,10 +67,10 @@ describe.each(protocols.map((protocol) => [protocol.name, protocol] as const))("
   }, 60_000)
 
   it("knows the same actions, frames and spelling", () => {
-    const dialect = standard(name)
+    const subprotocol = standard(name)
     const kinds = (actions: ReadonlyMap<string, { readonly kind: string }> | undefined) =>
       new Map(Array.from(actions ?? [], ([action, { kind }]) => [action, kind]))
-    expect(kinds(dialect?.actions)).toEqual(kinds(protocol.actions))
-    expect([dialect?.extendedFrames, dialect?.spelling]).toEqual([protocol.extendedFrames, protocol.spelling])
+    expect(kinds(subprotocol?.actions)).toEqual(kinds(protocol.actions))
+    expect([subprotocol?.extendedFrames, subprotocol?.spelling]).toEqual([protocol.extendedFrames, protocol.spelling])
   })
 })

@@ -10,7 +10,7 @@ import * as Metric from "effect/Metric"
 import * as References from "effect/References"
 import { TestClock } from "effect/testing"
 import * as Connection from "../../src/Connection.ts"
-import * as Alarms from "../../src/connection/Alarms.ts"
+import * as Deadlines from "../../src/connection/Deadlines.ts"
 import * as Handlers from "../../src/Handlers.ts"
 import { RPCGenericError } from "../../src/RPCError.ts"
 import { makePair, type Transport } from "../../src/Transport.ts"
@@ -40,7 +40,7 @@ describe("a pair of transports in memory", () => {
   )
 })
 
-describe("alarms", () => {
+describe("deadlines", () => {
   it.effect("that come back to a time at which they were set before leave no sleeper when they are cleared", () =>
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
@@ -51,17 +51,17 @@ describe("alarms", () => {
           () => clock.sleep(duration),
           () => Effect.sync(() => sleepers--),
         )
-      const alarms = Alarms.of({ ...clock, sleep })
-      const start = alarms.now()
-      const alarm: Alarms.Alarm = { entry: undefined, ring: () => start + 5_000 }
-      const other: Alarms.Alarm = { entry: undefined, ring: () => start + 9_000 }
-      alarms.wakeBy(alarm, start + 5_000)
-      alarms.wakeBy(alarm, start + 300)
+      const deadlines = Deadlines.of({ ...clock, sleep })
+      const start = deadlines.now()
+      const alarm: Deadlines.Deadline = { entry: undefined, ring: () => start + 5_000 }
+      const other: Deadlines.Deadline = { entry: undefined, ring: () => start + 9_000 }
+      deadlines.wakeBy(alarm, start + 5_000)
+      deadlines.wakeBy(alarm, start + 300)
       yield* TestClock.adjust(300)
-      alarms.wakeBy(other, start + 9_000)
-      alarms.clear(other)
+      deadlines.wakeBy(other, start + 9_000)
+      deadlines.clear(other)
       expect(sleepers).toBe(1)
-      alarms.clear(alarm)
+      deadlines.clear(alarm)
       yield* settled
       expect(sleepers).toBe(0)
     }),
@@ -340,23 +340,23 @@ describe("events", () => {
   )
 })
 
-describe("alarms", () => {
+describe("deadlines", () => {
   it.effect("a cleared alarm is not kept in memory until its time", () =>
     Effect.gen(function* () {
       const { setFlagsFromString } = yield* Effect.promise(() => import("node:v8"))
       const { runInNewContext } = yield* Effect.promise(() => import("node:vm"))
       setFlagsFromString("--expose-gc")
       const gc = runInNewContext("gc") as () => void
-      const alarms = Alarms.of(yield* Clock.Clock)
-      const live: Alarms.Alarm = { entry: undefined, ring: () => Number.POSITIVE_INFINITY }
-      alarms.wakeBy(live, alarms.now() + 1000)
+      const deadlines = Deadlines.of(yield* Clock.Clock)
+      const live: Deadlines.Deadline = { entry: undefined, ring: () => Number.POSITIVE_INFINITY }
+      deadlines.wakeBy(live, deadlines.now() + 1000)
       const refs: Array<WeakRef<object>> = []
       const churn = () => {
         for (let i = 0; i < 1000; i++) {
           const connection = new Array(1000).fill(i)
-          const alarm: Alarms.Alarm = { entry: undefined, ring: () => connection.length }
-          alarms.wakeBy(alarm, alarms.now() + 86_400_000)
-          alarms.clear(alarm)
+          const alarm: Deadlines.Deadline = { entry: undefined, ring: () => connection.length }
+          deadlines.wakeBy(alarm, deadlines.now() + 86_400_000)
+          deadlines.clear(alarm)
           refs.push(new WeakRef(connection))
         }
       }
@@ -366,7 +366,7 @@ describe("alarms", () => {
       yield* settled
       gc()
       const kept = refs.filter((ref) => ref.deref() !== undefined).length
-      alarms.clear(live)
+      deadlines.clear(live)
       expect(kept).toBeLessThan(10)
     }),
   )
@@ -375,7 +375,7 @@ describe("alarms", () => {
 describe("what a peer has chosen", () => {
   const answering = { handlers: [Handlers.wildcard(() => Effect.succeed({ text: "" }), Echo)] }
 
-  it.effect("is not kept by the meters when a wildcard handles it", () =>
+  it.effect("is not kept by the metrics when a wildcard handles it", () =>
     Effect.gen(function* () {
       const { peer } = yield* connect(answering)
       yield* settled

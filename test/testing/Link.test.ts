@@ -70,7 +70,7 @@ describe("a link", () => {
       yield* settled
       expect(asked).toEqual([
         ["station", 0, "Call"],
-        ["csms", 0, "Fault"],
+        ["csms", 0, "Malformed"],
         ["station", 1, "CallResult"],
       ])
       expect(atCsms).toEqual(['[2,"1","A",{}]'])

@@ -47,7 +47,7 @@ describe("frames", () => {
       for (const one of frames) {
         const text = Codec.encode(one, spelling)
         const read = Codec.decode(text, extendedFrames)
-        if (read._tag === "Fault") throw read.error
+        if (read._tag === "Malformed") throw read.error
         expect(Codec.encode(read, spelling)).toBe(text)
         if (one._tag !== "Call" && one._tag !== "Send") continue
         expect(validator.check(one.action, "request", one.payload)).toBeUndefined()

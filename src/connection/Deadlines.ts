@@ -2,7 +2,7 @@
  * Many deadlines, one sleeping fiber.
  *
  * A connection has few moments at which something must happen if nothing else does: a call times out, a ping is due. A
- * fiber and a timer for each would cost more than the call itself, so an {@link Alarm} is a number in a heap, and one
+ * fiber and a timer for each would cost more than the call itself, so an {@link Deadline} is a number in a heap, and one
  * fiber sleeps until the earliest. Time is an Effect `Clock`, on its monotonic side: setting the machine's clock rings nothing.
  */
 import type * as Clock from "effect/Clock"
@@ -11,44 +11,44 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 
 /** Something that wants to be woken. */
-export interface Alarm {
-  /** When it rings next; `undefined` when it is not set. Only {@link Alarms} writes it. */
+export interface Deadline {
+  /** When it rings next; `undefined` when it is not set. Only {@link Deadlines} writes it. */
   entry: Entry | undefined
   /** Called once `at` has passed. Returns when to ring next, `Infinity` for never. Must not throw. */
   readonly ring: (now: number) => number
 }
 
-export interface Alarms {
+export interface Deadlines {
   /** Monotonic milliseconds of an arbitrary origin. */
   readonly now: () => number
   /** Makes sure that an alarm rings at `at` or earlier; an alarm that rings too early says again when it wants to. */
-  readonly wakeBy: (alarm: Alarm, at: number) => void
+  readonly wakeBy: (alarm: Deadline, at: number) => void
   /** The alarm does not ring any more. */
-  readonly clear: (alarm: Alarm) => void
+  readonly clear: (alarm: Deadline) => void
 }
 
 /** An alarm's place among the others. */
 interface Entry {
-  /** In {@link Alarms.now} milliseconds. */
+  /** In {@link Deadlines.now} milliseconds. */
   readonly at: number
-  readonly alarm: Alarm
+  readonly alarm: Deadline
 }
 
-const atOf = ({ entry }: Alarm): number => entry?.at ?? Number.POSITIVE_INFINITY
+const atOf = ({ entry }: Deadline): number => entry?.at ?? Number.POSITIVE_INFINITY
 
-const made = new WeakMap<Clock.Clock, Alarms>()
+const made = new WeakMap<Clock.Clock, Deadlines>()
 
-/** The alarms of a clock: all connections of a program share one heap and one sleeping fiber, which ends when nobody waits. */
-export const of = (clock: Clock.Clock): Alarms => {
-  let alarms = made.get(clock)
-  if (alarms === undefined) {
-    alarms = make(clock)
-    made.set(clock, alarms)
+/** The deadlines of a clock: all connections of a program share one heap and one sleeping fiber, which ends when nobody waits. */
+export const of = (clock: Clock.Clock): Deadlines => {
+  let deadlines = made.get(clock)
+  if (deadlines === undefined) {
+    deadlines = make(clock)
+    made.set(clock, deadlines)
   }
-  return alarms
+  return deadlines
 }
 
-const make = (clock: Clock.Clock): Alarms => {
+const make = (clock: Clock.Clock): Deadlines => {
   // A binary heap, earliest first. An entry counts only while it is its alarm's.
   const heap: Array<Entry> = []
   let sleeper: Fiber.Fiber<void> | undefined
@@ -92,7 +92,7 @@ const make = (clock: Clock.Clock): Alarms => {
     for (const entry of live) push(entry)
   }
 
-  const set = (alarm: Alarm, at: number) => {
+  const set = (alarm: Deadline, at: number) => {
     if (alarm.entry !== undefined) stale++
     const entry = { at, alarm }
     alarm.entry = entry

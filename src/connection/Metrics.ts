@@ -66,10 +66,10 @@ class Calls {
   readonly failures = new Map<Outcome, { count: number }>()
 }
 
-const sharedMeters = new WeakMap<Metric.MetricRegistry, Meters>()
+const sharedMetrics = new WeakMap<Metric.MetricRegistry, Metrics>()
 
-/** The meters of one metric registry. */
-export class Meters {
+/** The metrics of one metric registry. */
+export class Metrics {
   readonly #context: Context.Context<never>
   readonly #calls = { in: new Map<string, Calls>(), out: new Map<string, Calls>() }
   readonly #live = new Set<Live>()
@@ -80,15 +80,15 @@ export class Meters {
   #badMessages = 0
   #reconnects = 0
 
-  /** The meters of the registry of a context: all connections that report there share them. */
-  static of(context: Context.Context<never>): Meters {
+  /** The metrics of the registry of a context: all connections that report there share them. */
+  static of(context: Context.Context<never>): Metrics {
     const registry = Context.get(context, Metric.MetricRegistry)
-    let meters = sharedMeters.get(registry)
-    if (meters === undefined) {
-      meters = new Meters(context)
-      sharedMeters.set(registry, meters)
+    let metrics = sharedMetrics.get(registry)
+    if (metrics === undefined) {
+      metrics = new Metrics(context)
+      sharedMetrics.set(registry, metrics)
     }
-    return meters
+    return metrics
   }
 
   private constructor(context: Context.Context<never>) {

@@ -1,8 +1,8 @@
 /**
  * What may be said: whether a call is one of the subprotocol's, and, in strict mode, whether a payload satisfies it. Whoever
- * observes the connection, and the meters, hear of every payload that does not.
+ * observes the connection, and the metrics, hear of every payload that does not.
  */
-import type { Dialect } from "../Dialect.ts"
+
 import type * as Frame from "../Frame.ts"
 import {
   type RPCError,
@@ -11,9 +11,10 @@ import {
   RPCInternalError,
   RPCProtocolError,
 } from "../RPCError.ts"
+import type { Subprotocol } from "../Subprotocol.ts"
 import type { Part, Validator } from "../Validator.ts"
 import { about, type Hub } from "./Event.ts"
-import type { Meters } from "./Meters.ts"
+import type { Metrics } from "./Metrics.ts"
 import type { Pending } from "./Outbound.ts"
 import { type Configured, isStrict } from "./Settings.ts"
 
@@ -22,30 +23,30 @@ type Call = Frame.Call | Frame.Send | Pending
 /** Whose payloads are judged. */
 export interface Owner extends Configured {
   readonly hub: Hub
-  readonly meters: Meters
+  readonly metrics: Metrics
 }
 
-export class Judge {
+export class Conformance {
   readonly #owner: Owner
-  #dialect: Dialect
+  #subprotocol: Subprotocol
   /** In strict mode, where there is one. */
   #validator: Validator | undefined
 
-  constructor(owner: Owner, dialect: Dialect) {
+  constructor(owner: Owner, subprotocol: Subprotocol) {
     this.#owner = owner
-    this.#dialect = dialect
+    this.#subprotocol = subprotocol
     this.reconfigured()
   }
 
   /** The settings have changed. */
   reconfigured(): void {
-    const { name, validator } = this.#dialect
+    const { name, validator } = this.#subprotocol
     this.#validator = isStrict(this.#owner.settings.strictMode, name) ? validator : undefined
   }
 
   /** From now on this validator judges, in strict mode. */
   judgeBy(validator: Validator | undefined): void {
-    this.#dialect = { ...this.#dialect, validator }
+    this.#subprotocol = { ...this.#subprotocol, validator }
     this.reconfigured()
   }
 
@@ -71,7 +72,7 @@ export class Judge {
 
   /** Why a request of ours may not be sent. */
   ownRequest(call: Pending): RPCError | undefined {
-    const { actions, extendedFrames, name } = this.#dialect
+    const { actions, extendedFrames, name } = this.#subprotocol
     const { action, declaration, kind, payload } = call.request
     const spoken = name || "no subprotocol"
     if (declaration !== undefined && actions.get(action) !== declaration) {
@@ -92,7 +93,7 @@ export class Judge {
 
   /** A SEND of what is called, or a CALL of what is only sent. */
   #wrongKind(action: string, kind: "Call" | "Send"): RPCError | undefined {
-    const known = this.#dialect.actions.get(action)
+    const known = this.#subprotocol.actions.get(action)
     if (known === undefined || (known.kind === "send") === (kind === "Send")) return undefined
     return new RPCProtocolError(`${action} is a ${known.kind === "send" ? "SEND, which has no answer" : "CALL"}`)
   }
@@ -105,13 +106,13 @@ export class Judge {
   }
 
   #check(sender: "us" | "peer", call: Call, part: Part, payload: unknown): RPCError | undefined {
-    const error = this.#judge(call.action, part, payload)
+    const error = this.#conformance(call.action, part, payload)
     if (error !== undefined) this.#tell(sender, call, part, payload, error)
     return error
   }
 
   /** A validator of the user's may throw; then nobody can say that the payload is valid. */
-  #judge(action: string, part: Part, payload: unknown): RPCError | undefined {
+  #conformance(action: string, part: Part, payload: unknown): RPCError | undefined {
     if (this.#validator === undefined) return undefined
     if (payload === undefined && part === "request") {
       return new RPCFormatViolationError("the payload (element 3) is missing")
@@ -124,8 +125,8 @@ export class Judge {
   }
 
   #tell(sender: "us" | "peer", call: Call, part: Part, payload: unknown, error: RPCError): void {
-    const { hub, meters } = this.#owner
-    meters.validationFailure(sender)
+    const { hub, metrics } = this.#owner
+    metrics.validationFailure(sender)
     if (!hub.active) return
     const result = part === "response" ? payload : undefined
     const outbound = (sender === "us") === (part === "request")

@@ -5,7 +5,7 @@ import type { Spelling } from "./RPCError.ts"
 import type { Validator } from "./Validator.ts"
 
 /** What a connection has to know of a subprotocol. */
-export interface Dialect {
+export interface Subprotocol {
   /** The subprotocol's name in `Sec-WebSocket-Protocol`, for instance `ocpp1.6`. */
   readonly name: string
   /** The actions by name. */
@@ -18,8 +18,8 @@ export interface Dialect {
   readonly validator: Validator | undefined
 }
 
-/** The dialect of a subprotocol of which nothing but its name is known; `""` for no subprotocol. */
-export const unknown = (name = ""): Dialect => ({
+/** The subprotocol of a subprotocol of which nothing but its name is known; `""` for no subprotocol. */
+export const unknown = (name = ""): Subprotocol => ({
   name,
   actions: new Map(),
   extendedFrames: false,
