@@ -16,32 +16,32 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
 import { type Configurable, resolve } from "./Configurable.ts"
 import { type ConnectFailure, type Dial, type DialOptions, dialler } from "./client/dial.ts"
-import { type Options, ReconnectingClient } from "./client/ReconnectingClient.ts"
+import { type ClientOptions as Options, ReconnectingClient } from "./client/ReconnectingClient.ts"
+import type { Connection } from "./connection/Connection.ts"
 import * as Environment from "./connection/Environment.ts"
-import type { Event, FrameEvent } from "./connection/Event.ts"
-import { detachable, type Peer } from "./connection/Peer.ts"
-import type { Options as ConnectionOptions } from "./connection/Settings.ts"
+import { detachable } from "./connection/Peer.ts"
+import type { ConnectionOptions } from "./connection/Settings.ts"
 import * as Streams from "./connection/Streams.ts"
 
 export { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
 export { type ConnectFailure, connectionUrl, type Dial, type DialOptions, dialler } from "./client/dial.ts"
-export type { Options, ReconnectReason } from "./client/ReconnectingClient.ts"
+export type { ClientOptions as Options } from "./client/ReconnectingClient.ts"
+export type { ReconnectReason } from "./client/ReconnectPolicy.ts"
 
-/** What a client that uses WebSockets can be told. */
+/** The options of a client that uses WebSockets. */
 export interface WebSocketOptions<R = never> extends Options<R>, DialOptions {}
 
 /** A charging station's connection to its CSMS. */
-export interface Client extends Peer<"station">, Streams.Observable {
+export interface Client extends Connection<"station"> {
   /**
    * Connects, if not connected. {@link make} has done this already; it serves to connect again after `close`.
    *
    * Only the first attempt fails; from then on the reconnect schedule rules. Interrupting abandons that attempt.
    */
   readonly connect: Effect.Effect<void, ConnectFailure>
-  /** {@link Peer.reconfigure}, and when to try again after the next loss. */
+  /** {@link Connection.reconfigure}, and when to try again after the next loss. */
   readonly reconfigure: (options: ConnectionOptions & Pick<Options, "reconnect">) => void
 }
 
@@ -68,36 +68,13 @@ export const makeUnconnected = <R = never>(
 ): Effect.Effect<Client, never, Scope.Scope | Exclude<R, Client>> =>
   Effect.gen(function* () {
     const context = (yield* Effect.context<Exclude<R, Client>>()) as Context.Context<never>
-    const client = new StreamingClient(dial, options as Options, Environment.of(context), (self) =>
-      // Whatever is made here is a StreamingClient.
-      Context.add(context, Client, self as StreamingClient),
+    const client = new ReconnectingClient(dial, options as Options, Environment.of(context, Streams), (self) =>
+      Context.add(context, Client, self),
     )
+    detachable<Client>(client, ["call", "send", "sendRaw", "subscribe", "subscribeToLife", "reconfigure", "close"])
     yield* Effect.addFinalizer(() => client.shutdown)
     return client
   })
-
-class StreamingClient extends ReconnectingClient implements Client {
-  constructor(...parts: ConstructorParameters<typeof ReconnectingClient>) {
-    super(...parts)
-    detachable<StreamingClient>(this, [
-      "call",
-      "send",
-      "sendRaw",
-      "subscribe",
-      "subscribeToLife",
-      "reconfigure",
-      "close",
-    ])
-  }
-
-  get frames(): Stream.Stream<FrameEvent> {
-    return Streams.frames(this.hub)
-  }
-
-  get events(): Stream.Stream<Event> {
-    return Streams.events(this.hub)
-  }
-}
 
 /** A connected client as a Layer. */
 export const layer = <R = never>(

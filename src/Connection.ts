@@ -7,14 +7,13 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type { Connection, Side } from "./connection/Connection.ts"
 import * as Environment from "./connection/Environment.ts"
-import type { Event, FrameEvent } from "./connection/Event.ts"
-import { OpenConnection, type Parts } from "./connection/OpenConnection.ts"
+import { OpenConnection } from "./connection/OpenConnection.ts"
 import { type Checks, checkOptions, handlers, record, text, whenRead } from "./connection/OptionChecks.ts"
-import type { Peer, Side } from "./connection/Peer.ts"
-import { connectionOptions, type Options, settings } from "./connection/Settings.ts"
+import { type ConnectionOptions, connectionOptions, settings } from "./connection/Settings.ts"
 import * as Streams from "./connection/Streams.ts"
 import * as Handlers from "./Handlers.ts"
 import type * as Protocol from "./Protocol.ts"
@@ -22,25 +21,24 @@ import type { Transport } from "./Transport.ts"
 
 export * from "./ConnectionError.ts"
 export type { CloseInfo, CloseOptions } from "./connection/Closing.ts"
-export type { Event, FrameEvent, Observer } from "./connection/Event.ts"
-export type { CallFailure } from "./connection/Outbound.ts"
-export { type CallOptions, type Side, State } from "./connection/Peer.ts"
-export type { Options } from "./connection/Settings.ts"
-
-/** One connection, for us who are `Self`. */
-export interface Connection<in out Self extends Side> extends Peer<Self>, Streams.Observable {}
+export type { CallOptions, Connection, Side } from "./connection/Connection.ts"
+export type { Event, FrameEvent } from "./connection/Event.ts"
+export type { Observer } from "./connection/Hub.ts"
+export { State } from "./connection/Lifecycle.ts"
+export type { CallFailure } from "./connection/OutboundCall.ts"
+export type { ConnectionOptions as Options } from "./connection/Settings.ts"
 
 /** The side that is not `Self`. */
 export type Other<Self extends Side> = Self extends "station" ? "csms" : "station"
 
-/** What a connection over a transport of your own is made of. */
-export interface MakeOptions<Self extends Side, R = never> extends Options {
+/** The options of a connection over a transport of your own. */
+export interface MakeOptions<Self extends Side, R = never> extends ConnectionOptions {
   /** Which side we are. */
   readonly side: Self
   readonly protocol: Protocol.Protocol
   /** The station's identity. Default empty. */
   readonly identity?: string
-  /** What answers the other side's calls. */
+  /** The handlers of the other side's calls. */
   readonly handlers?: ReadonlyArray<Handlers.Handlers<Other<Self>, R>>
 }
 
@@ -59,41 +57,24 @@ export const make = <Self extends Side, R = never>(
 ): Effect.Effect<Connection<Self>, never, Scope.Scope | R> =>
   Effect.gen(function* () {
     checkOptions(options, makeOptions)
-    const parts: Parts = {
-      side: options.side,
-      identity: options.identity ?? "",
-      transport,
-      subprotocol: options.protocol,
-      router: Handlers.route(options.handlers ?? [], options.protocol) as Handlers.Router,
-      options,
-      settings: settings(options),
-      environment: Environment.of(yield* Effect.context()),
-    }
-    const connection = new DirectConnection<Self>(parts, yield* Effect.context<R>())
-    yield* Effect.addFinalizer(() => Effect.andThen(connection.close({ code: 1001 }), connection.ended))
+    // The services that handlers require are in it.
+    const context = (yield* Effect.context<R>()) as Context.Context<never>
+    const root = Scope.makeUnsafe()
+    const connection = new OpenConnection<Self>(
+      {
+        side: options.side,
+        identity: options.identity ?? "",
+        transport,
+        subprotocol: options.protocol,
+        router: Handlers.route(options.handlers ?? [], options.protocol) as Handlers.Router,
+        options,
+        settings: settings(options),
+        environment: Environment.of(context, Streams),
+        root,
+      },
+      context,
+    )
+    yield* Effect.addFinalizer(() => Effect.andThen(connection.close({ code: 1001 }), Scope.close(root, Exit.void)))
     connection.start()
     return connection
   })
-
-class DirectConnection<in out Self extends Side> extends OpenConnection<Self> implements Connection<Self> {
-  readonly #context: Context.Context<never>
-
-  constructor(parts: Parts, context: Context.Context<never>) {
-    super(parts)
-    this.#context = context
-  }
-
-  get frames(): Stream.Stream<FrameEvent> {
-    return Streams.frames(this.hub)
-  }
-
-  get events(): Stream.Stream<Event> {
-    return Streams.events(this.hub)
-  }
-
-  handlerContext(): Context.Context<never> {
-    return this.#context
-  }
-
-  protected onClosed(): void {}
-}

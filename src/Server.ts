@@ -21,22 +21,17 @@ import * as Stream from "effect/Stream"
 import type * as Action from "./Action.ts"
 import { type Configurable, resolve } from "./Configurable.ts"
 import type { CloseOptions } from "./connection/Closing.ts"
+import type { CallOptions, Connection } from "./connection/Connection.ts"
 import * as Environment from "./connection/Environment.ts"
-import type { Event as ConnectionEvent, FrameEvent, Observer } from "./connection/Event.ts"
-import type { CallFailure } from "./connection/Outbound.ts"
-import { type CallOptions, detachable, type Peer } from "./connection/Peer.ts"
+import type { Observer } from "./connection/Hub.ts"
+import type { CallFailure } from "./connection/OutboundCall.ts"
+import { detachable } from "./connection/Peer.ts"
 import * as Streams from "./connection/Streams.ts"
 import { clip } from "./connection/Tracing.ts"
 import type { Handshake } from "./Handshake.ts"
 import type { ListenError, ListenOptions } from "./server/HttpServer.ts"
-import {
-  AcceptedStation,
-  type Event as CoreEvent,
-  type Options as CoreOptions,
-  type NotConnectedError,
-  StationServer,
-} from "./server/StationServer.ts"
-
+import type { ServerOptions } from "./server/options.ts"
+import { type NotConnectedError, type ServerEvent, StationServer } from "./server/StationServer.ts"
 import { Rejected } from "./server/Upgrade.ts"
 
 export type { Handshake } from "./Handshake.ts"
@@ -45,21 +40,21 @@ export { NotConnectedError } from "./server/StationServer.ts"
 export { Accepted, accept, Rejected, reject } from "./server/Upgrade.ts"
 
 /** A connected station. */
-export interface Station extends Peer<"csms">, Streams.Observable {
+export interface Station extends Connection<"csms"> {
   /** What the station said of itself when it connected. */
   readonly handshake: Handshake
-  /** What `auth` succeeded with. */
+  /** The value with which `auth` succeeded. */
   readonly session: unknown
 }
 
 /** The station that is calling; every handler of a server may ask for it. */
 export const Station = Context.Service<Station>("effect-ocpp/Server/Station")
 
-/** What can be observed of a server. */
-export type Event = CoreEvent<Station>
+/** The events of a server. */
+export type Event = ServerEvent<Station>
 
-/** What a server can be told. */
-export interface Options<R = never> extends CoreOptions<R, Station> {}
+/** The options of a server. */
+export interface Options<R = never> extends ServerOptions<R, Station> {}
 
 /** A server. */
 export interface Server {
@@ -107,8 +102,8 @@ export const make = <R = never>(
 ): Effect.Effect<Server, never, Scope.Scope | Exclude<R, Station>> =>
   Effect.gen(function* () {
     const context = (yield* Effect.context<Exclude<R, Station>>()) as Context.Context<never>
-    const face = { Station: StreamingStation, context: (station: Station) => Context.add(context, Station, station) }
-    const server = new StreamingServer(options as Options, face, Environment.of(context), context)
+    const contextOf = (station: Station) => Context.add(context, Station, station)
+    const server = new StreamingServer(options as Options, Environment.of(context, Streams), context, contextOf)
     yield* Effect.addFinalizer(() => server.shutdown)
     return server
   })
@@ -149,18 +144,8 @@ export const layerLogging: Layer.Layer<never, never, Server> = Layer.effectDisca
   ),
 )
 
-class StreamingStation extends AcceptedStation implements Station {
-  get frames(): Stream.Stream<FrameEvent> {
-    return Streams.frames(this.hub)
-  }
-
-  get events(): Stream.Stream<ConnectionEvent> {
-    return Streams.events(this.hub)
-  }
-}
-
-class StreamingServer extends StationServer<StreamingStation> implements Server {
-  constructor(...parts: ConstructorParameters<typeof StationServer<StreamingStation>>) {
+class StreamingServer extends StationServer implements Server {
+  constructor(...parts: ConstructorParameters<typeof StationServer>) {
     super(...parts)
     detachable<StreamingServer>(this, ["station", "broadcast", "subscribe", "listen", "reconfigure", "close"])
   }

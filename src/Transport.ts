@@ -44,14 +44,14 @@ export interface Transport {
   readonly terminate: () => void
 }
 
-/** Lets what the program has thrown surface, as an uncaught exception, in a turn of its own. */
+/** Throws an error of the program's again, as an uncaught exception, in a tick of its own. */
 export const surface = (error: unknown): void => {
-  setImmediate(() => {
+  queueMicrotask(() => {
     throw error
   })
 }
 
-/** Calls a function of the program's. What it throws must not tear the connection that happened to call it: it surfaces. */
+/** Calls a function of the program's. An error that it throws surfaces; it does not tear the connection that happened to call it. */
 export const guarded = (call: () => void): void => {
   try {
     call()

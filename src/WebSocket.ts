@@ -12,7 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Ws from "ws"
 import { addressOf, type ConnectError, connectError, handshakeFailure, UnexpectedHttpResponse } from "./ConnectError.ts"
 import * as Deadlines from "./connection/Deadlines.ts"
-import { millis, type Options } from "./connection/Settings.ts"
+import { type ConnectionOptions, millis } from "./connection/Settings.ts"
 import { clip } from "./connection/Tracing.ts"
 import { closeReason, isSendableCode, type Listener, surface, type Transport } from "./Transport.ts"
 
@@ -33,7 +33,7 @@ export interface SocketOptions {
 }
 
 /** How long a socket may outlast its last frame. */
-type Closing = Pick<Options, "closeTimeout">
+type Closing = Pick<ConnectionOptions, "closeTimeout">
 
 /** The longest time for which there are timers, in milliseconds. */
 const longestTimer = 2 ** 31 - 1
@@ -101,9 +101,9 @@ const handshake = (
   deadlines: Deadlines.Deadlines,
 ): Effect.Effect<Dialled, ConnectError | UnexpectedHttpResponse> =>
   Effect.callback((done) => {
-    const alarm: Deadlines.Deadline = {
+    const deadline: Deadlines.Deadline = {
       entry: undefined,
-      ring: () => {
+      expire: () => {
         answered?.()
         done(Exit.fail(connectError(url, options.protocols, new Error(handshakeFailure.timeout), true)))
         socket.terminate()
@@ -111,7 +111,7 @@ const handshake = (
       },
     }
     const resume: typeof done = (exit) => {
-      deadlines.clear(alarm)
+      deadlines.clear(deadline)
       done(exit)
     }
     let socket: Socket
@@ -144,7 +144,7 @@ const handshake = (
         else socket.terminate()
       }
       whenPeekable(response, () => answered?.())
-      deadlines.wakeBy(alarm, deadlines.now() + bodyTimeout)
+      deadlines.wakeBy(deadline, deadlines.now() + bodyTimeout)
     })
     socket.on("upgrade", (response) => {
       socket.on("open", () => {
@@ -152,9 +152,9 @@ const handshake = (
         resume(Exit.succeed(Object.assign(new SocketTransport(socket, response.socket), { response })))
       })
     })
-    deadlines.wakeBy(alarm, deadlines.now() + options.handshakeTimeout)
+    deadlines.wakeBy(deadline, deadlines.now() + options.handshakeTimeout)
     return Effect.sync(() => {
-      deadlines.clear(alarm)
+      deadlines.clear(deadline)
       socket.terminate()
     })
   })

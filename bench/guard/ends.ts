@@ -3,8 +3,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Connection from "../../src/Connection.ts"
+import type { Side } from "../../src/connection/Connection.ts"
 import { OpenConnection } from "../../src/connection/OpenConnection.ts"
-import type { Side } from "../../src/connection/Peer.ts"
 import { settings } from "../../src/connection/Settings.ts"
 import * as Handlers from "../../src/Handlers.ts"
 import { environment, protocolNamed, toCoreWithDefaults } from "../../src/promise/options.ts"
@@ -32,13 +32,6 @@ const effect = (): Effect.Effect<Calls> =>
     }
   }).pipe(Effect.provideService(Scope.Scope, Scope.makeUnsafe()))
 
-class MemoryConnection extends OpenConnection<Side> {
-  handlerContext(): Context.Context<never> {
-    return Context.empty()
-  }
-  protected onClosed(): void {}
-}
-
 class MemoryClient extends RPCClient<"ocpp1.6"> {
   constructor(side: Side, transport: Transport) {
     const options = { identity: "CP001", protocols: ["ocpp1.6"], strictMode: true }
@@ -47,7 +40,8 @@ class MemoryClient extends RPCClient<"ocpp1.6"> {
     const subprotocol = protocolNamed("ocpp1.6")
     const router = Handlers.route([this.handlers()], subprotocol)
     const own = { side, identity: options.identity, transport, subprotocol, router }
-    const connection = new MemoryConnection({ ...own, options: core, settings: settings(core), environment })
+    const shared = { options: core, settings: settings(core), environment, root: Scope.makeUnsafe() }
+    const connection = new OpenConnection<Side>({ ...own, ...shared }, Context.empty())
     this.attach(connection)
     connection.start()
   }

@@ -7,7 +7,7 @@ import type * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { ConnectError, UnexpectedHttpResponse } from "../ConnectError.ts"
 import { type Checks, query, record, text, whenRead } from "../connection/OptionChecks.ts"
-import { type Options as ConnectionOptions, millis, socketOptions } from "../connection/Settings.ts"
+import { type ConnectionOptions, millis, socketOptions } from "../connection/Settings.ts"
 import type { Transport } from "../Transport.ts"
 import * as WebSocket from "../WebSocket.ts"
 

@@ -1,15 +1,15 @@
-/** How a connection ends. */
+/** The options of a close, and how a connection ended. */
 import { isSendableCode } from "../Transport.ts"
 import { type Checks, checkOptions, flag } from "./OptionChecks.ts"
 
-/** How a connection ended. */
+/** The end of a connection. */
 export interface CloseInfo {
   /** The WebSocket close code; 1006 when the connection was lost without one. */
   readonly code: number
   readonly reason: string
 }
 
-/** How a connection is to end. */
+/** The options of a close. */
 export interface CloseOptions {
   /** The WebSocket close code. One that may not be sent becomes 1000. Default 1000. */
   readonly code?: number
@@ -21,18 +21,24 @@ export interface CloseOptions {
   readonly force?: boolean
 }
 
+/** A close whose code and reason can be sent. */
+export interface Close extends CloseInfo {
+  readonly awaitPending: boolean
+  readonly force: boolean
+}
+
 const given = () => {}
 
 const closeOptions: Checks<CloseOptions> = { code: given, reason: given, awaitPending: flag, force: flag }
 
 /**
- * The same with a code and a reason that can be sent, whatever a program has given.
+ * Makes a close of options that a program has given.
  *
  * @throws {RangeError} when there is no such option.
  */
-export const sendable = (options: CloseOptions): CloseOptions => {
+export const closeOf = (options: CloseOptions): Close => {
   checkOptions(options, closeOptions)
-  const { code = 1000, reason } = options
+  const { awaitPending = false, code = 1000, force = false, reason } = options
   const isSendable = Number.isInteger(code) && isSendableCode(code)
-  return { ...options, code: isSendable ? code : 1000, reason: String(reason ?? "") }
+  return { code: isSendable ? code : 1000, reason: String(reason ?? ""), awaitPending, force }
 }

@@ -1,8 +1,7 @@
 /**
- * What may be said: whether a call is one of the subprotocol's, and, in strict mode, whether a payload satisfies it. Whoever
- * observes the connection, and the metrics, hear of every payload that does not.
+ * Conformance to the subprotocol: whether a call is one of its actions, and, in strict mode, whether a payload satisfies it. Observers of the
+ * connection, and the metrics, hear of every payload that does not.
  */
-
 import type * as Frame from "../Frame.ts"
 import {
   type RPCError,
@@ -13,27 +12,28 @@ import {
 } from "../RPCError.ts"
 import type { Subprotocol } from "../Subprotocol.ts"
 import type { Part, Validator } from "../Validator.ts"
-import { about, type Hub } from "./Event.ts"
+import { about } from "./Event.ts"
+import type { Hub } from "./Hub.ts"
 import type { Metrics } from "./Metrics.ts"
-import type { Pending } from "./Outbound.ts"
+import type { OutboundCall } from "./OutboundCall.ts"
 import { type Configured, isStrict } from "./Settings.ts"
 
-type Call = Frame.Call | Frame.Send | Pending
+type AnyCall = Frame.Call | Frame.Send | OutboundCall
 
-/** Whose payloads are judged. */
-export interface Owner extends Configured {
+/** The connection whose payloads are checked. */
+export interface Spoken extends Configured {
   readonly hub: Hub
   readonly metrics: Metrics
 }
 
 export class Conformance {
-  readonly #owner: Owner
+  readonly #spoken: Spoken
   #subprotocol: Subprotocol
   /** In strict mode, where there is one. */
   #validator: Validator | undefined
 
-  constructor(owner: Owner, subprotocol: Subprotocol) {
-    this.#owner = owner
+  constructor(spoken: Spoken, subprotocol: Subprotocol) {
+    this.#spoken = spoken
     this.#subprotocol = subprotocol
     this.reconfigured()
   }
@@ -41,11 +41,11 @@ export class Conformance {
   /** The settings have changed. */
   reconfigured(): void {
     const { name, validator } = this.#subprotocol
-    this.#validator = isStrict(this.#owner.settings.strictMode, name) ? validator : undefined
+    this.#validator = isStrict(this.#spoken.settings.strictMode, name) ? validator : undefined
   }
 
-  /** From now on this validator judges, in strict mode. */
-  judgeBy(validator: Validator | undefined): void {
+  /** Validates with another validator from now on, in strict mode. */
+  validateWith(validator: Validator | undefined): void {
     this.#subprotocol = { ...this.#subprotocol, validator }
     this.reconfigured()
   }
@@ -56,76 +56,65 @@ export class Conformance {
     return new RPCFrameworkError("the message id is longer than 36 characters")
   }
 
-  /** The fault of a request that the peer sent, unless it is to be let through. */
+  /** Why a request of the peer is refused. */
   request(call: Frame.Call | Frame.Send): RPCError | undefined {
     if (this.#validator === undefined) return undefined
-    const wrong = this.#wrongKind(call.action, call._tag)
-    if (wrong === undefined) return this.#checkInbound(call, "request", call.payload)
-    this.#tell("peer", call, "request", call.payload, wrong)
-    return wrong
+    const wrongKind = this.#wrongKind(call.action, call._tag)
+    if (wrongKind === undefined) return this.#received(call, "request", call.payload)
+    this.#tell("peer", call, "request", call.payload, wrongKind)
+    return wrongKind
   }
 
-  /** The fault of a result that the peer sent, unless it is to be let through. */
-  result(call: Pending, payload: unknown): RPCError | undefined {
-    return this.#checkInbound(call, "response", payload)
+  /** Why a result of the peer is refused. */
+  result(call: OutboundCall, payload: unknown): RPCError | undefined {
+    return this.#received(call, "response", payload)
   }
 
   /** Why a request of ours may not be sent. */
-  ownRequest(call: Pending): RPCError | undefined {
+  ownRequest(call: OutboundCall): RPCError | undefined {
     const { actions, extendedFrames, name } = this.#subprotocol
-    const { action, declaration, kind, payload } = call.request
+    const { action, declaration, payload } = call.request
+    const kind = call.request.kind === "Send" ? "Send" : "Call"
     const spoken = name || "no subprotocol"
     if (declaration !== undefined && actions.get(action) !== declaration) {
       return new RPCProtocolError(`this ${action} is not an action of ${spoken}, which the connection speaks`)
     }
-    const wrong = this.#wrongKind(action, kind)
-    if (wrong !== undefined) return wrong
+    const wrongKind = this.#wrongKind(action, kind)
+    if (wrongKind !== undefined) return wrongKind
     if (kind === "Send" && !extendedFrames) {
       return new RPCProtocolError(`${action} cannot be sent: ${spoken} knows no SEND`)
     }
-    return this.#check("us", call, "request", payload ?? {})
+    return this.#checked("us", call, "request", payload ?? {})
   }
 
   /** Why a result of ours may not be sent. */
   ownResult(call: Frame.Call, payload: unknown): RPCError | undefined {
-    return this.#check("us", call, "response", payload)
+    return this.#checked("us", call, "response", payload)
   }
 
-  /** A SEND of what is called, or a CALL of what is only sent. */
+  /** Refuses a SEND of an action that is called, and a CALL of one that is only sent. */
   #wrongKind(action: string, kind: "Call" | "Send"): RPCError | undefined {
     const known = this.#subprotocol.actions.get(action)
     if (known === undefined || (known.kind === "send") === (kind === "Send")) return undefined
     return new RPCProtocolError(`${action} is a ${known.kind === "send" ? "SEND, which has no answer" : "CALL"}`)
   }
 
-  #checkInbound(call: Call, part: Part, payload: unknown): RPCError | undefined {
-    const { validateInbound } = this.#owner.settings
+  #received(call: AnyCall, part: Part, payload: unknown): RPCError | undefined {
+    const { validateInbound } = this.#spoken.settings
     if (validateInbound === "ignore") return undefined
-    const error = this.#check("peer", call, part, payload)
+    const error = this.#checked("peer", call, part, payload)
     return validateInbound === "reject" ? error : undefined
   }
 
-  #check(sender: "us" | "peer", call: Call, part: Part, payload: unknown): RPCError | undefined {
-    const error = this.#conformance(call.action, part, payload)
+  #checked(sender: "us" | "peer", call: AnyCall, part: Part, payload: unknown): RPCError | undefined {
+    if (this.#validator === undefined) return undefined
+    const error = verdict(this.#validator, call.action, part, payload)
     if (error !== undefined) this.#tell(sender, call, part, payload, error)
     return error
   }
 
-  /** A validator of the user's may throw; then nobody can say that the payload is valid. */
-  #conformance(action: string, part: Part, payload: unknown): RPCError | undefined {
-    if (this.#validator === undefined) return undefined
-    if (payload === undefined && part === "request") {
-      return new RPCFormatViolationError("the payload (element 3) is missing")
-    }
-    try {
-      return this.#validator.check(action, part, payload)
-    } catch (error) {
-      return new RPCInternalError(`the validator failed: ${textOf(error)}`)
-    }
-  }
-
-  #tell(sender: "us" | "peer", call: Call, part: Part, payload: unknown, error: RPCError): void {
-    const { hub, metrics } = this.#owner
+  #tell(sender: "us" | "peer", call: AnyCall, part: Part, payload: unknown, error: RPCError): void {
+    const { hub, metrics } = this.#spoken
     metrics.validationFailure(sender)
     if (!hub.active) return
     const result = part === "response" ? payload : undefined
@@ -134,5 +123,17 @@ export class Conformance {
   }
 }
 
-/** What an error says of itself. */
-export const textOf = (error: unknown): string => (error instanceof Error ? error.message : "unknown reason")
+/** A validator of the user's may throw; then nobody can say that the payload is valid. */
+const verdict = (validator: Validator, action: string, part: Part, payload: unknown): RPCError | undefined => {
+  if (payload === undefined && part === "request") {
+    return new RPCFormatViolationError("the payload (element 3) is missing")
+  }
+  try {
+    return validator.check(action, part, payload)
+  } catch (error) {
+    return new RPCInternalError(`the validator failed: ${messageOf(error)}`)
+  }
+}
+
+/** The message of an error. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : "unknown reason")

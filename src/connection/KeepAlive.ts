@@ -1,79 +1,95 @@
 /**
- * Pings, and the verdict on a peer that does not answer them.
+ * Pings, and the verdict on a peer that gives no sign of life.
  *
- * A ping goes out every interval; when the previous one has no pong by then, the peer is dead. Where activity defers
- * pings, any message of the peer is as good as a pong.
+ * A ping goes out every interval. When the next one is due and nothing has come since, neither its pong nor any byte, the peer is
+ * dead. A pong may be behind what was sent before it: bytes that leave buy the peer the time that a slow line takes for them.
  */
 import type { Deadline, Deadlines } from "./Deadlines.ts"
 import type { Configured } from "./Settings.ts"
 
-/** What the connection does for its pings. */
-export interface Owner {
+/** A connection whose peer is watched. */
+export interface Watched extends Configured {
+  readonly deadlines: Deadlines
   readonly ping: () => void
+  /** Bytes on the wire so far. */
+  readonly bytes: (direction: "in" | "out") => number
   readonly onDead: () => void
 }
 
-/** How late a ping may be before we suspect that this process was held up, and the pong waits in the socket, unread. */
-const lateness = 100
+/** The slowest line that is waited for, in bytes a millisecond. */
+const slowestLine = 8
+
+/** By so much of the interval a ping may be early: connections that were opened together need not ping together. */
+const jitter = 0.05
 
 export class KeepAlive implements Deadline {
   entry: Deadline["entry"]
-  readonly #configured: Configured
-  readonly #deadlines: Deadlines
-  readonly #owner: Owner
-  #pingedAt: number | undefined
-  #heardAt = Number.NEGATIVE_INFINITY
+  readonly #watched: Watched
+  /** When the next ping is due; it never shifts, however late a ping is. */
   #due = 0
+  /** When the last ping went out that has no pong. */
+  #pingedAt: number | undefined
+  /** How many bytes had come and gone then. */
+  #received = 0
+  #sent = 0
+  #heardAt = Number.NEGATIVE_INFINITY
 
-  constructor(configured: Configured, deadlines: Deadlines, owner: Owner) {
-    this.#configured = configured
-    this.#deadlines = deadlines
-    this.#owner = owner
+  constructor(watched: Watched) {
+    this.#watched = watched
     this.start()
   }
 
   /** Pings an interval from now, whatever was planned. */
   start(): void {
+    const { deadlines } = this.#watched
     this.stop()
     this.#pingedAt = undefined
-    this.#deadlines.wakeBy(this, this.#next(this.#deadlines.now() + this.#configured.settings.pingInterval))
+    this.#due = deadlines.now()
+    deadlines.wakeBy(this, this.#next(this.#due))
   }
 
-  /** The peer sent something. */
+  stop(): void {
+    this.#watched.deadlines.clear(this)
+  }
+
+  /** The peer has sent something. */
   heard(): void {
-    if (!this.#configured.settings.deferPingsOnActivity) return
-    this.#heardAt = this.#deadlines.now()
+    if (!this.#watched.settings.deferPingsOnActivity) return
+    this.#heardAt = this.#watched.deadlines.now()
     this.#pingedAt = undefined
   }
 
-  /** The peer answered a ping. Returns how many milliseconds it took, unless there was none to answer. */
+  /** The peer has answered a ping. Returns how many milliseconds it took, unless there was none to answer. */
   pong(): number | undefined {
-    const roundTrip = this.#pingedAt === undefined ? undefined : this.#deadlines.now() - this.#pingedAt
+    const roundTrip = this.#pingedAt === undefined ? undefined : this.#watched.deadlines.now() - this.#pingedAt
     this.#pingedAt = undefined
     this.heard()
     return roundTrip
   }
 
-  stop(): void {
-    this.#deadlines.clear(this)
-  }
-
-  ring(now: number): number {
-    const { pingInterval: interval } = this.#configured.settings
-    const heardUntil = this.#heardAt + interval
-    if (heardUntil > now) return this.#next(heardUntil)
-    if (this.#pingedAt === undefined) {
-      this.#pingedAt = now
-      this.#owner.ping()
-      return this.#next(now + interval)
+  expire(now: number): number {
+    const watched = this.#watched
+    const heardUntil = this.#heardAt + watched.settings.pingInterval
+    if (heardUntil > now) return heardUntil
+    if (this.#pingedAt !== undefined && watched.bytes("in") === this.#received) {
+      const patience = this.#due + (watched.bytes("out") - this.#sent) / slowestLine
+      if (patience > now) return patience
+      watched.onDead()
+      return Number.POSITIVE_INFINITY
     }
-    if (now - this.#due > lateness) return this.#next(now + lateness)
-    this.#owner.onDead()
-    return Number.POSITIVE_INFINITY
+    this.#pingedAt = now
+    this.#received = watched.bytes("in")
+    watched.ping()
+    this.#sent = watched.bytes("out")
+    return this.#next(now)
   }
 
-  #next(at: number): number {
-    this.#due = at
-    return at
+  /** The time of the next ping: the next one that was due anyway. */
+  #next(now: number): number {
+    const { pingInterval: interval } = this.#watched.settings
+    if (interval === Number.POSITIVE_INFINITY) return interval
+    const missed = Math.max(0, Math.floor((now - this.#due) / interval))
+    this.#due += (missed + 1) * interval
+    return this.#due - Math.random() * jitter * interval
   }
 }

@@ -13,8 +13,8 @@ export type Outcome = "ok" | "timeout" | "disconnected" | "queueFull" | "interru
 /** Who calls: `"out"` is us. */
 export type Direction = "in" | "out"
 
-/** What is read of a connection when somebody asks. */
-export interface Live {
+/** The figures of an open connection, read when somebody asks. */
+export interface Gauges {
   readonly side: "station" | "csms"
   readonly inFlight: (direction: Direction) => number
   /** Bytes on the wire so far. */
@@ -72,7 +72,7 @@ const sharedMetrics = new WeakMap<Metric.MetricRegistry, Metrics>()
 export class Metrics {
   readonly #context: Context.Context<never>
   readonly #calls = { in: new Map<string, Calls>(), out: new Map<string, Calls>() }
-  readonly #live = new Set<Live>()
+  readonly #live = new Set<Gauges>()
   readonly #closedBytes = { in: 0, out: 0 }
   readonly #validationFailures = { us: 0, peer: 0 }
   readonly #queueWaits = new Durations()
@@ -155,17 +155,17 @@ export class Metrics {
     this.#reconnects++
   }
 
-  opened(live: Live): void {
+  opened(live: Gauges): void {
     this.#live.add(live)
   }
 
-  closed(live: Live): void {
+  closed(live: Gauges): void {
     if (!this.#live.delete(live)) return
     this.#closedBytes.in += live.bytes("in")
     this.#closedBytes.out += live.bytes("out")
   }
 
-  #sum(figure: (live: Live) => number): number {
+  #sum(figure: (live: Gauges) => number): number {
     let sum = 0
     for (const live of this.#live) sum += figure(live)
     return sum

@@ -1,63 +1,90 @@
-/**
- * A connection that is open when it is made, and closed for good when its transport closes: the server's side of things.
- */
+/** A connection that is open when it is made, and closed for good when its transport closes. */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
 import type * as Action from "../Action.ts"
-import type { DisconnectedError } from "../ConnectionError.ts"
 import type { Router } from "../Handlers.ts"
 import type { Subprotocol } from "../Subprotocol.ts"
 import type { Transport } from "../Transport.ts"
 import type { Validator } from "../Validator.ts"
-import { type CloseInfo, type CloseOptions, sendable } from "./Closing.ts"
+import type { CloseInfo } from "./Closing.ts"
+import type { Side } from "./Connection.ts"
 import type { Environment } from "./Environment.ts"
-import { type Peer, PeerBase, type Side, State } from "./Peer.ts"
-import { type Owner, Rpc } from "./Rpc.ts"
-import type { Options, Settings } from "./Settings.ts"
+import { State } from "./Lifecycle.ts"
+import { Peer } from "./Peer.ts"
+import { Rpc } from "./Rpc.ts"
+import type { ConnectionOptions, Settings } from "./Settings.ts"
 
-/** What an {@link OpenConnection} is made of. */
+/** The parts of an {@link OpenConnection}. */
 export interface Parts {
   readonly side: Side
   readonly identity: string
   readonly transport: Transport
   readonly subprotocol: Subprotocol
   readonly router: Router
-  readonly options: Options
+  readonly options: ConnectionOptions
   readonly settings: Settings
   readonly environment: Environment
+  /** The Scope that outlives the connection. */
+  readonly root: Scope.Scope
 }
 
-/** A connection that is open when it is made, and closed for good when its transport closes. */
-export abstract class OpenConnection<in out Self extends Side> extends PeerBase<Self> implements Peer<Self>, Owner {
+export class OpenConnection<in out Self extends Side> extends Peer<Self> {
   readonly side: Side
   readonly identity: string
   readonly protocol: string
+  readonly root: Scope.Scope
   protected override readonly rpc: Rpc
-  readonly #closed = Deferred.makeUnsafe<CloseInfo>()
+  readonly #context: Context.Context<never>
+  #closed: Deferred.Deferred<CloseInfo> | undefined
 
-  constructor({ subprotocol, environment, identity, options, router, settings, side, transport }: Parts) {
-    super(options, settings, environment, State.OPEN)
+  /** @param context the services of its handlers */
+  constructor(parts: Parts, context: Context.Context<never>) {
+    const { environment, identity, options, root, router, settings, side, subprotocol, transport } = parts
+    super(options, settings, environment, "open")
     this.side = side
     this.identity = identity
     this.protocol = subprotocol.name
+    this.root = root
+    this.#context = context
     this.rpc = new Rpc(this, transport, subprotocol, router)
   }
 
-  abstract handlerContext(): Context.Context<never>
+  handlerContext(): Context.Context<never> {
+    return this.#context
+  }
 
   /** Called once, when it has closed. */
-  protected abstract onClosed(info: CloseInfo): void
+  protected onClosed(_info: CloseInfo): void {}
+
+  get subprotocol(): Subprotocol {
+    return this.rpc.subprotocol
+  }
 
   /** Whether an action is one of the subprotocol's. */
   speaks(action: Action.Any): boolean {
-    return this.rpc.subprotocol.actions.get(action.name) === action
+    return this.subprotocol.actions.get(action.name) === action
   }
 
-  /** From now on this validator judges, in strict mode. */
-  judgeBy(validator: Validator | undefined): void {
-    this.rpc.conformance.judgeBy(validator)
+  /** Validates with another validator from now on, in strict mode. */
+  validateWith(validator: Validator | undefined): void {
+    this.rpc.conformance.validateWith(validator)
+  }
+
+  /** Takes a Scope that was made before the connection, with what has been acquired for it. */
+  adopt(scope: Scope.Closeable): void {
+    this.rpc.adopt(scope)
+  }
+
+  /** Runs a program of the user's in the connection's Scope, with the services of its handlers. A failure is logged. */
+  run(program: () => Effect.Effect<unknown, unknown>, name: string): void {
+    const logged = Effect.catchCause(Effect.suspend(program), (cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError(`${name} failed`, cause),
+    )
+    this.rpc.fork(logged)
   }
 
   /** Starts reading. */
@@ -66,54 +93,31 @@ export abstract class OpenConnection<in out Self extends Side> extends PeerBase<
     this.rpc.start()
   }
 
-  sendRaw(message: string | Uint8Array): Effect.Effect<void, DisconnectedError> {
-    return Effect.suspend(() => {
-      if (this.state === State.CLOSED) return this.gone
-      return Effect.sync(() => this.rpc.sendRaw(message))
-    })
-  }
-
-  close(options: CloseOptions = {}): Effect.Effect<CloseInfo> {
-    return Effect.suspend(() => {
-      this.startClose(sendable(options))
-      return this.closed
-    })
-  }
-
   get closed(): Effect.Effect<CloseInfo> {
-    return Deferred.await(this.#closed)
+    return Effect.suspend(() => {
+      if (this.state === State.CLOSED) return Effect.succeed(this.lifecycle.cause)
+      this.#closed ??= Deferred.makeUnsafe()
+      return Deferred.await(this.#closed)
+    })
   }
 
-  startClose(options: CloseOptions): void {
-    const info = { code: options.code ?? 1000, reason: options.reason ?? "" }
-    if (this.state === State.OPEN) {
-      this.outbound.refuse(info)
-      this.become(State.CLOSING, { _tag: "Closing" })
-    }
-    this.rpc.close(options)
-    if (options.awaitPending !== true) this.outbound.close(info)()
-  }
-
-  /** The handlers that were interrupted when it closed have ended. */
+  /** Succeeds when the handlers and finalizers have ended that were interrupted when it closed. */
   get ended(): Effect.Effect<void> {
     return this.rpc.ended
   }
 
-  onFatal(info: CloseInfo): void {
-    this.startClose(info)
-  }
-
-  onEnding(info: CloseInfo): void {
-    this.startClose(info)
+  onGivingUp(cause: CloseInfo): void {
+    this.beginClose({ ...cause, awaitPending: false, force: false })
   }
 
   onGone(info: CloseInfo): void {
-    this.hub.emit({ _tag: "Disconnect", ...info })
-    if (this.state === State.OPEN) this.become(State.CLOSING, { _tag: "Closing" })
+    this.take("end", { _tag: "Disconnect", ...info })
+    this.take("close", this.state === State.OPEN ? { _tag: "Closing" } : undefined)
     const fail = this.outbound.close(info)
-    this.become(State.CLOSED, { _tag: "Close", ...info })
+    this.lifecycle.cause = info
+    this.take("closed", { _tag: "Close", ...info })
     this.onClosed(info)
-    Deferred.doneUnsafe(this.#closed, Exit.succeed(info))
+    if (this.#closed !== undefined) Deferred.doneUnsafe(this.#closed, Exit.succeed(info))
     fail()
   }
 }

@@ -1,115 +1,70 @@
 /**
- * Our calls: those that wait for their turn, and those that wait for their answer.
+ * Our calls: those that wait in line, and those that wait for their answer.
  *
- * A call is one entry that lives in exactly one place: `waiting`, then `pending` under its message id, then nowhere. It
- * leaves through {@link Outbound.settle}, whichever of answer, timeout, interruption or disconnect comes first; that
- * returns its permit and resumes its caller, once. What was never written to the wire is never written later.
+ * A call is one entry that is in exactly one place: in the line, on the wire under its message id, then nowhere. It leaves
+ * through {@link Outbound.settle}, whichever of answer, timeout, interruption or disconnect comes first; that returns its permit and
+ * resumes its caller, once. What was never written to the wire is never written later.
  *
- * It outlives a connection: a client's calls wait here while it reconnects. That, and that a waiting call can also time
- * out, is why the permits are counted here instead of by a `Semaphore`: one queue, one exit, and no fiber to race.
+ * The permits are a `Semaphore` of `callConcurrency`. A call takes a free permit at once; while there is none, the line waits: one fiber of
+ * the connection takes the next permit and sends the first call. A call needs the connection first, then the permit: so the line
+ * outlives a connection, and a client's calls wait in it while it reconnects.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Action from "../Action.ts"
+import type * as Fiber from "effect/Fiber"
+import * as Semaphore from "effect/Semaphore"
 import { CallQueueFullError, DisconnectedError, TimeoutError } from "../ConnectionError.ts"
 import type { RPCError } from "../RPCError.ts"
+import { surface } from "../Transport.ts"
 import type { CloseInfo } from "./Closing.ts"
 import type { Deadline, Deadlines } from "./Deadlines.ts"
+import type { Lifecycle } from "./Lifecycle.ts"
+import { MessageIds } from "./MessageIds.ts"
 import type { Metrics, Outcome } from "./Metrics.ts"
-import * as messageIds from "./messageIds.ts"
+import { type CallFailure, OutboundCall, type Request, type Resume } from "./OutboundCall.ts"
 import type { Configured } from "./Settings.ts"
 import * as Tracing from "./Tracing.ts"
 
-/** Everything that a call can fail with. */
-export type CallFailure = RPCError | TimeoutError | DisconnectedError | CallQueueFullError
-
-/** What is to be called. */
-export interface Request {
-  readonly kind: "Call" | "Send"
-  readonly action: string
-  /** The action as a value, when the caller has one: the subprotocol must have this very action. */
-  readonly declaration: Action.Any | undefined
-  readonly payload: unknown
-  /** How long the call may take, in milliseconds; `undefined` for as long as the settings say when it is made. */
-  readonly timeout: number | undefined
-  /** Whether an answer is waited for; otherwise the call ends as soon as it is sent. */
-  readonly answered: boolean
-}
-
-/** How a call ends. */
-export type Resume = (exit: Exit.Exit<unknown, CallFailure>) => void
-
-/** A call that has not ended. */
-export class Pending {
-  readonly messageId = messageIds.next()
-  readonly request: Request
-  /** How long it may take, in milliseconds. */
-  readonly timeout: number
-  /** On the clock of the deadlines. */
-  readonly madeAt: number
-  /** When it times out, on the clock of the deadlines. */
-  readonly deadline: number
-  readonly resume: Resume
-
-  constructor(request: Request, timeout: number, now: number, resume: Resume) {
-    this.request = request
-    this.timeout = timeout
-    this.madeAt = now
-    this.deadline = now + timeout
-    this.resume = resume
-  }
-
-  get action(): string {
-    return this.request.action
-  }
-
-  get payload(): unknown {
-    return this.request.payload
-  }
-}
-
-/** What a connection does for the calls that it carries. */
+/** The open connection, as our calls see it. */
 export interface Carrier {
-  /** The text of a call, or why it may not be sent. */
-  readonly prepare: (call: Pending) => string | RPCError
-  /** Whether what is transmitted now gets onto the wire. May end the connection, when its peer reads too slowly. */
-  readonly ready: () => boolean
-  /** Puts a prepared call on the wire. */
-  readonly transmit: (call: Pending, message: string) => void
+  /** The message of a call, or why it may not be sent. */
+  readonly prepare: (call: OutboundCall) => string | Uint8Array | RPCError
+  /** Puts a prepared call on the wire. Returns whether it could: a connection that is ending takes none. */
+  readonly transmit: (call: OutboundCall) => boolean
+  /** Starts a fiber that ends with the connection. */
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+}
+
+/** Whose calls they are. */
+export interface Caller extends Configured {
+  readonly lifecycle: Lifecycle
+  readonly deadlines: Deadlines
+  readonly metrics: Metrics
 }
 
 export class Outbound implements Deadline {
   entry: Deadline["entry"]
-  readonly #configured: Configured
-  readonly #deadlines: Deadlines
-  readonly #metrics: Metrics
+  readonly #caller: Caller
+  /** Made with the first call, as the permits are. */
+  #ids: MessageIds | undefined
+  #permits: Semaphore.Semaphore | undefined
   /** By message id. */
-  #pending: Map<string, Pending> | undefined
-  /** In order of arrival, with their text once it is known. */
-  #waiting: Map<Pending, string | undefined> | undefined
+  #onWire: Map<string, OutboundCall> | undefined
+  /** In order of arrival. */
+  #line: Set<OutboundCall> | undefined
+  /** Waits for the next permit while calls are in line and a connection is open. */
+  #usher: Fiber.Fiber<void> | undefined
   #carrier: Carrier | undefined
-  /** Why new calls fail, when they do. */
-  #refusal: CloseInfo | undefined
   #onIdle: (() => void) | undefined
 
-  constructor(configured: Configured, deadlines: Deadlines, metrics: Metrics) {
-    this.#configured = configured
-    this.#deadlines = deadlines
-    this.#metrics = metrics
+  constructor(caller: Caller) {
+    this.#caller = caller
   }
 
-  get #pendingCount(): number {
-    return this.#pending?.size ?? 0
-  }
-
-  get #waitingCount(): number {
-    return this.#waiting?.size ?? 0
-  }
-
-  /** Calls without an end: waiting and pending. */
+  /** Calls without an end. */
   get size(): number {
-    return this.#waitingCount + this.#pendingCount
+    return (this.#line?.size ?? 0) + (this.#onWire?.size ?? 0)
   }
 
   /** Calls the peer. Interrupting the Effect takes the call back at whatever stage it is. */
@@ -130,186 +85,254 @@ export class Outbound implements Deadline {
   }
 
   /** Calls the peer; `resume` learns how it ends, maybe before this returns. */
-  callUnsafe(request: Request, resume: Resume): Pending {
-    const timeout = request.timeout ?? this.#configured.settings.callTimeout
-    const call = new Pending(request, timeout, this.#deadlines.now(), resume)
+  callUnsafe(request: Request, resume: Resume): OutboundCall {
+    const { deadlines, settings } = this.#caller
+    const timeout = request.timeout ?? settings.callTimeout
+    this.#ids ??= new MessageIds()
+    const call = new OutboundCall(this.#ids.next(), request, timeout, deadlines.now(), resume)
     this.#enter(call)
     return call
   }
 
-  /** Whether a call waits for its turn or its answer. */
-  has(call: Pending): boolean {
-    return this.#pending?.get(call.messageId) === call || this.#waiting?.has(call) === true
+  #enter(call: OutboundCall): void {
+    const { deadlines, lifecycle, settings } = this.#caller
+    if (lifecycle.calls === "fail") return this.#end(call, disconnected(lifecycle.cause, false))
+    const carrier = this.#carrier
+    if (carrier !== undefined) {
+      if (!this.#prepare(carrier, call)) return
+      if (this.#mayLeave(call) && this.#transmit(carrier, call)) return
+      // What has hindered it may have ended the connection.
+      if (this.#caller.lifecycle.calls === "fail") return this.#end(call, disconnected(lifecycle.cause, false))
+    }
+    if ((this.#line?.size ?? 0) >= settings.maxQueuedCalls) {
+      return this.#end(call, Exit.fail(CallQueueFullError.of(call.action, settings.maxQueuedCalls)))
+    }
+    this.#line ??= new Set()
+    this.#line.add(call)
+    call.place = "line"
+    this.#lead()
+    deadlines.wakeBy(this, call.deadline)
+  }
+
+  /** Whether a new call need not wait: only CALLs need a permit. One that may leave has it. */
+  #mayLeave({ request }: OutboundCall): boolean {
+    return request.kind !== "Call" || ((this.#line?.size ?? 0) === 0 && this.#takePermit())
+  }
+
+  /** Finds the message of a call. Returns whether it may be sent; otherwise the call has ended. */
+  #prepare(carrier: Carrier, call: OutboundCall): boolean {
+    call.message ??= carrier.prepare(call)
+    if (typeof call.message === "string" || call.message instanceof Uint8Array) return true
+    this.#end(call, Exit.fail(call.message))
+    return false
+  }
+
+  /** Sends a call that has its permit. Returns whether it is done with: sent, or taken back by whoever was told that it leaves. */
+  #transmit(carrier: Carrier, call: OutboundCall): boolean {
+    const { answered, kind } = call.request
+    call.place = "leaving"
+    const isSent = carrier.transmit(call)
+    if (call.place !== "leaving") {
+      if (kind === "Call") this.#release()
+      return true
+    }
+    if (isSent && answered) {
+      call.place = "wire"
+      this.#onWire ??= new Map()
+      this.#onWire.set(call.messageId, call)
+      this.#caller.deadlines.wakeBy(this, call.deadline)
+      return true
+    }
+    // A connection that does not take one message takes none any more; the next one moves the line.
+    if (!isSent && this.#carrier === carrier) this.#carrier = undefined
+    if (kind === "Call") this.#release()
+    if (isSent) this.#end(call, Exit.void)
+    return isSent
+  }
+
+  #takePermit(): boolean {
+    return Effect.runSync(this.#semaphore.takeIfAvailable(1))
+  }
+
+  get #semaphore(): Semaphore.Semaphore {
+    this.#permits ??= Semaphore.makeUnsafe(this.#caller.settings.callConcurrency)
+    return this.#permits
+  }
+
+  /** Returns a permit. The first call in line leaves in this tick. */
+  #release(): void {
+    Effect.runSync(this.#semaphore.release(1))
+  }
+
+  /** Makes sure that the line moves when a permit is returned. */
+  #lead(): void {
+    const carrier = this.#carrier
+    if (carrier === undefined || this.#usher !== undefined || (this.#line?.size ?? 0) === 0) return
+    const usher = carrier.fork(
+      Effect.whileLoop({
+        while: () => this.#carrier === carrier && (this.#line?.size ?? 0) > 0,
+        body: () => this.#semaphore.take(1),
+        step: () => this.#admit(carrier),
+      }),
+    )
+    this.#usher = usher
+    usher.addObserver(() => {
+      if (this.#usher === usher) this.#usher = undefined
+    })
+  }
+
+  /** Lets the first call in line leave with the permit that has been taken for it. */
+  #admit(carrier: Carrier): void {
+    const [call] = this.#line ?? []
+    if (call === undefined || this.#carrier !== carrier) this.#release()
+    else this.#depart(carrier, call)
+  }
+
+  /** Sends a call that is in line and has its permit. */
+  #depart(carrier: Carrier, call: OutboundCall): void {
+    this.#line?.delete(call)
+    if (!this.#prepare(carrier, call)) {
+      if (call.request.kind === "Call") this.#release()
+      return
+    }
+    const waited = this.#caller.deadlines.now() - call.madeAt
+    if (this.#transmit(carrier, call)) return this.#caller.metrics.waited(waited)
+    const { lifecycle } = this.#caller
+    if (lifecycle.calls === "fail") return this.#end(call, disconnected(lifecycle.cause, false))
+    call.place = "line"
+    this.#line = new Set([call, ...(this.#line ?? [])])
   }
 
   /** Takes a call back; nobody learns how it ends. */
-  cancel(call: Pending): void {
-    if (!this.#delete(call)) return
+  cancel(call: OutboundCall): void {
+    const { place } = call
+    if (place === "nowhere") return
+    this.#remove(call)
     this.#count(call, "interrupted")
-    // What takes back many at once, such as one AbortSignal, must not have each send the next.
-    queueMicrotask(() => this.pump())
-  }
-
-  /** Every call ends here, or is taken back. */
-  #end(call: Pending, exit: Exit.Exit<unknown, CallFailure>): void {
-    this.#count(call, outcomeOf(exit))
-    call.resume(exit)
-  }
-
-  #count(call: Pending, outcome: Outcome): void {
-    this.#metrics.called("out", call.action, outcome, this.#deadlines.now() - call.madeAt)
-  }
-
-  #enter(call: Pending): void {
-    if (this.#refusal !== undefined) return this.#end(call, disconnected(this.#refusal, false))
-    const carrier = this.#carrier
-    const message = carrier?.prepare(call)
-    if (typeof message === "object") return this.#end(call, Exit.fail(message))
-    const isReady = carrier?.ready() === true
-    // That may have ended the connection.
-    if (this.#refusal !== undefined) return this.#end(call, disconnected(this.#refusal, false))
-    const { answered, action, kind } = call.request
-    if (carrier !== undefined && isReady && message !== undefined && (kind === "Send" || this.#mayTransmit)) {
-      this.#transmit(carrier, call, message)
-      if (!answered) return
-    } else {
-      const { maxQueuedCalls } = this.#configured.settings
-      if (this.#waitingCount >= maxQueuedCalls) {
-        return this.#end(call, Exit.fail(CallQueueFullError.of(action, maxQueuedCalls)))
-      }
-      this.#waiting ??= new Map()
-      this.#waiting.set(call, message)
-    }
-    this.#deadlines.wakeBy(this, call.deadline)
-  }
-
-  get #mayTransmit(): boolean {
-    return this.#waitingCount === 0 && this.#pendingCount < this.#configured.settings.callConcurrency
-  }
-
-  #transmit(carrier: Carrier, call: Pending, message: string): void {
-    if (call.request.answered) {
-      this.#pending ??= new Map()
-      this.#pending.set(call.messageId, call)
-    }
-    carrier.transmit(call, message)
-    if (!call.request.answered) this.#end(call, Exit.void)
-  }
-
-  /** Sends what may be sent now, in order of arrival. */
-  pump(): void {
-    if (this.#waiting !== undefined) {
-      for (const [call, prepared] of this.#waiting) {
-        const carrier = this.#carrier
-        const isFull = this.#pendingCount >= this.#configured.settings.callConcurrency
-        if (carrier === undefined || isFull || !carrier.ready()) break
-        this.#waiting.delete(call)
-        this.#transmitWaiting(carrier, call, prepared)
-      }
-    }
-    if (this.#onIdle !== undefined && this.size === 0) this.#onIdle()
-  }
-
-  #transmitWaiting(carrier: Carrier, call: Pending, prepared: string | undefined): void {
-    this.#metrics.waited(this.#deadlines.now() - call.madeAt)
-    const message = prepared ?? carrier.prepare(call)
-    if (typeof message === "object") this.#end(call, Exit.fail(message))
-    else this.#transmit(carrier, call, message)
+    // Whatever takes back many at once, such as one AbortSignal, must not have each send the next.
+    if (place === "wire") queueMicrotask(() => this.#release())
+    this.#checkIdle()
   }
 
   /** The call that waits for an answer under this message id. */
-  find(messageId: string): Pending | undefined {
-    return this.#pending?.get(messageId)
+  find(messageId: string): OutboundCall | undefined {
+    return this.#onWire?.get(messageId)
+  }
+
+  /** Whether a call of ours has, or had, this message id. */
+  hasMade(messageId: string): boolean {
+    return this.#ids?.has(messageId) === true
   }
 
   /** Ends a call. The next one is on its way before the caller goes on. */
-  settle(call: Pending, exit: Exit.Exit<unknown, CallFailure>): void {
-    if (this.#remove(call)) this.#end(call, exit)
+  settle(call: OutboundCall, exit: Exit.Exit<unknown, CallFailure>): void {
+    const { place } = call
+    if (place === "nowhere") return
+    this.#remove(call)
+    if (place === "wire") this.#release()
+    this.#end(call, exit)
+    this.#checkIdle()
   }
 
-  #remove(call: Pending): boolean {
-    const existed = this.#delete(call)
-    if (existed) this.pump()
-    return existed
+  #remove(call: OutboundCall): void {
+    if (call.place === "wire") this.#onWire?.delete(call.messageId)
+    else if (call.place === "line") this.#line?.delete(call)
+    call.place = "nowhere"
   }
 
-  #delete(call: Pending): boolean {
-    return this.#pending?.delete(call.messageId) === true || this.#waiting?.delete(call) === true
+  /** Every call ends here, or is taken back. */
+  #end(call: OutboundCall, exit: Exit.Exit<unknown, CallFailure>): void {
+    call.place = "nowhere"
+    this.#count(call, outcomeOf(exit))
+    try {
+      call.resume(exit)
+    } catch (error) {
+      surface(error)
+    }
+  }
+
+  #count(call: OutboundCall, outcome: Outcome): void {
+    if (call.request.kind === "Raw") return
+    const { deadlines, metrics } = this.#caller
+    metrics.called("out", call.action, outcome, deadlines.now() - call.madeAt)
+  }
+
+  #checkIdle(): void {
+    if (this.#onIdle !== undefined && this.size === 0) this.#onIdle()
   }
 
   /** When the last of the calls that exist has ended; `-Infinity` when there are none. */
   get latestDeadline(): number {
     let latest = Number.NEGATIVE_INFINITY
-    for (const call of this.#pending?.values() ?? []) latest = Math.max(latest, call.deadline)
-    for (const call of this.#waiting?.keys() ?? []) latest = Math.max(latest, call.deadline)
+    for (const call of this.#all) latest = Math.max(latest, call.deadline)
     return latest
   }
 
-  ring(now: number): number {
-    this.#expire(this.#waiting?.keys(), now, false)
-    this.#expire(this.#pending?.values(), now, true)
+  get #all(): ReadonlyArray<OutboundCall> {
+    return [...(this.#line ?? []), ...(this.#onWire?.values() ?? [])]
+  }
+
+  expire(now: number): number {
+    // Those in line first: none of them leaves because another has timed out.
+    for (const call of this.#all) {
+      if (call.deadline > now || call.place === "nowhere") continue
+      const { action, messageId, place, timeout } = call
+      this.settle(call, Exit.fail(TimeoutError.of(action, messageId, timeout, place === "wire")))
+    }
     let next = Number.POSITIVE_INFINITY
-    for (const call of this.#pending?.values() ?? []) next = Math.min(next, call.deadline)
-    for (const call of this.#waiting?.keys() ?? []) next = Math.min(next, call.deadline)
+    for (const call of this.#onWire?.values() ?? []) next = Math.min(next, call.deadline)
+    for (const call of this.#line ?? []) next = Math.min(next, call.deadline)
     return next
   }
 
-  #expire(calls: Iterable<Pending> | undefined, now: number, sent: boolean): void {
-    for (const call of calls ?? []) {
-      if (call.deadline > now) continue
-      this.settle(call, Exit.fail(TimeoutError.of(call.action, call.messageId, call.timeout, sent)))
-    }
-  }
-
-  /** From now on calls travel by this connection; first those that wait. */
+  /** From now on calls travel by this connection; first those in line, in their order, as far as their turn has come. */
   attach(carrier: Carrier): void {
     this.#carrier = carrier
-    for (const [call, prepared] of this.#waiting ?? []) {
-      if (call.request.kind !== "Send" || !carrier.ready()) continue
-      this.#waiting?.delete(call)
-      this.#transmitWaiting(carrier, call, prepared)
+    this.#usher = undefined
+    let isFull = false
+    for (const call of [...(this.#line ?? [])]) {
+      if (call.place !== "line") continue
+      if (call.request.kind === "Call") isFull ||= !this.#takePermit()
+      if (call.request.kind === "Call" && isFull) continue
+      this.#depart(carrier, call)
+      if (this.#carrier !== carrier) return
     }
-    this.pump()
+    this.#lead()
+    this.#checkIdle()
   }
 
-  /** The connection is lost: what was sent gets no answer, what was not waits for the next connection. */
+  /** The connection is lost: calls on the wire get no answer; those in line wait for the next connection. */
   detach(info: CloseInfo): void {
     this.#carrier = undefined
-    for (const call of [...(this.#pending?.values() ?? [])]) this.settle(call, disconnected(info, true))
+    this.#usher = undefined
+    for (const call of [...(this.#onWire?.values() ?? [])]) this.settle(call, disconnected(info, true))
   }
 
-  /** Why new calls fail, when they do. */
-  get refusal(): CloseInfo | undefined {
-    return this.#refusal
+  /** `callConcurrency` has changed. */
+  reconfigured(): void {
+    if (this.#permits !== undefined) Effect.runSync(this.#permits.resize(this.#caller.settings.callConcurrency))
   }
 
-  /** New calls are refused; those that exist go on. */
-  refuse(info: CloseInfo): void {
-    this.#refusal = info
-  }
-
-  /** New calls are refused; `onIdle` is called once those that exist have ended. */
-  drain(info: CloseInfo, onIdle: () => void): void {
-    this.refuse(info)
+  /** Calls `onIdle` once the calls that exist have ended. */
+  drain(onIdle: () => void): void {
     this.#onIdle = onIdle
-    if (this.size === 0) onIdle()
+    this.#checkIdle()
   }
 
-  /** New calls are accepted again, and wait for a connection. */
+  /** Forgets a drain: calls wait for a connection again. */
   reopen(): void {
-    this.#refusal = undefined
     this.#onIdle = undefined
   }
 
-  /** New calls fail, and those that exist when the result is called: their callers may connect again at once. */
+  /** Takes all calls off. They fail when the result is called: their callers may connect again at once. */
   close(info: CloseInfo): () => void {
-    const sent = [...(this.#pending?.values() ?? [])]
-    const unsent = [...(this.#waiting?.keys() ?? [])]
-    this.#refusal = info
+    const sent = [...(this.#onWire?.values() ?? [])]
+    const unsent = [...(this.#line ?? [])]
     this.#carrier = undefined
-    this.#pending?.clear()
-    this.#waiting?.clear()
-    this.#deadlines.clear(this)
+    this.#usher = undefined
+    for (const call of [...sent, ...unsent]) this.#remove(call)
+    for (const _ of sent) this.#release()
+    this.#caller.deadlines.clear(this)
     return () => {
       for (const call of sent) this.#end(call, disconnected(info, true))
       for (const call of unsent) this.#end(call, disconnected(info, false))

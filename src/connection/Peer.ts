@@ -1,96 +1,23 @@
-/**
- * What a user holds: calls to the other side, and what can be observed of it. A connection that a server accepted and a
- * client that reconnects are both peers.
- */
-
-import type * as Duration from "effect/Duration"
+/** The part of a connection that does not depend on who opened it. */
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type * as Action from "../Action.ts"
-import { DisconnectedError } from "../ConnectionError.ts"
-import type { CloseInfo, CloseOptions } from "./Closing.ts"
+import { type Close, type CloseInfo, type CloseOptions, closeOf } from "./Closing.ts"
+import type { CallOptions, Connection, Side } from "./Connection.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import type { Environment } from "./Environment.ts"
-import { type Event, Hub, type Observer } from "./Event.ts"
+import type { Event, FrameEvent, Life } from "./Event.ts"
+import { Hub, type Observer } from "./Hub.ts"
+import { Lifecycle, State, type Step } from "./Lifecycle.ts"
 import type { Metrics } from "./Metrics.ts"
 import { type Checks, checkOptions, flag, whenRead } from "./OptionChecks.ts"
-import { type CallFailure, Outbound, type Request } from "./Outbound.ts"
-import type { Rpc, Side } from "./Rpc.ts"
-import { type Configured, connectionOptions, millis, type Options, type Settings, settings } from "./Settings.ts"
-
-/** The states of a connection, numbered as a WebSocket's are. */
-export const State = { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 } as const
-export type State = (typeof State)[keyof typeof State]
-
-export type { Side } from "./Rpc.ts"
-
-/** How one call is to be made. */
-export interface CallOptions {
-  /** How long it may take, its wait for a turn included. Default: the connection's `callTimeout`. */
-  readonly timeout?: Duration.Input
-  /** `true` to be done as soon as the CALL is sent. An answer is then reported as a bad message. Default `false`. */
-  readonly noReply?: boolean
-}
-
-/** The way to the other side, for us who are `Self`. */
-export interface Peer<in out Self extends Side> {
-  /** The station's identity. */
-  readonly identity: string
-  /** The agreed subprotocol, `""` for none or before the first connection. */
-  readonly protocol: string
-  readonly state: State
-
-  /**
-   * Calls the other side and waits for its response.
-   *
-   * An action as a value types the request and the response. A name serves where the action is only known at run time.
-   * Interrupting the Effect takes the call back: if it has not been sent it never is, and a late answer resolves nothing.
-   */
-  readonly call: {
-    (action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
-    <A extends Action.Call<string, Self | "both">>(
-      action: A,
-      request: Action.Request<A>,
-      options?: CallOptions,
-    ): Effect.Effect<Action.Response<A>, CallFailure>
-  }
-
-  /** Sends an unconfirmed message (OCPP 2.1): done when it is on its way. Not subject to `callConcurrency`. */
-  readonly send: {
-    (action: string, request?: unknown): Effect.Effect<void, CallFailure>
-    <A extends Action.Send<string, Self | "both">>(
-      action: A,
-      request: Action.Request<A>,
-    ): Effect.Effect<void, CallFailure>
-  }
-
-  /** Calls the observer for every event, in the tick in which it happens, until the returned function is called. */
-  readonly subscribe: (observer: Observer) => () => void
-
-  /** As `subscribe`, for Connecting, Open, Disconnect, Closing and Close only: costs nothing while calls are made. */
-  readonly subscribeToLife: (observer: Observer) => void
-
-  /**
-   * Sends text or bytes that are no frame of this library; whoever does so answers for what comes of it. While a client
-   * reconnects they wait. Fails when the connection is closed.
-   */
-  readonly sendRaw: (message: string | Uint8Array) => Effect.Effect<void, DisconnectedError>
-
-  /**
-   * Changes options, from now on. Calls that are under way keep the timeout with which they started.
-   *
-   * @throws {RangeError} naming the option whose value makes no sense; then nothing has changed.
-   */
-  readonly reconfigure: (options: Options) => void
-
-  /**
-   * Closes, and succeeds with the final code and reason once closed. The first code and reason count.
-   *
-   * Calls in flight fail and handlers are interrupted, unless `awaitPending` lets them end first.
-   */
-  readonly close: (options?: CloseOptions) => Effect.Effect<CloseInfo>
-  /** Succeeds once closed for good. */
-  readonly closed: Effect.Effect<CloseInfo>
-}
+import { type Caller, Outbound } from "./Outbound.ts"
+import type { CallFailure, Request } from "./OutboundCall.ts"
+import type { Host, Rpc } from "./Rpc.ts"
+import { type ConnectionOptions, connectionOptions, millis, type Settings, settings } from "./Settings.ts"
 
 const callOptions: Checks<CallOptions> = { timeout: whenRead, noReply: flag }
 
@@ -104,55 +31,82 @@ export const detachable = <T extends object>(self: T, names: ReadonlyArray<keyof
   }
 }
 
-/** What a state is told by. */
-type Life = Extract<Event, { readonly _tag: "Connecting" | "Open" | "Disconnect" | "Closing" | "Close" }>
+/** The Scope of who has no connection. */
+const closedScope = Scope.makeUnsafe()
+Scope.closeUnsafe(closedScope, Exit.void)
 
-/** The part of a peer that does not depend on who opened the connection. */
-export abstract class PeerBase<in out Self extends Side> implements Configured {
+export abstract class Peer<in out Self extends Side> implements Connection<Self>, Host, Caller {
+  abstract readonly side: Side
+  abstract readonly identity: string
+  abstract readonly protocol: string
+  abstract readonly root: Scope.Scope
   readonly hub = new Hub()
+  readonly lifecycle: Lifecycle
   readonly outbound: Outbound
-  readonly deadlines: Deadlines
-  readonly metrics: Metrics
   settings: Settings
   /** The connection that is open, or was the last. */
   protected rpc: Rpc | undefined
-  abstract readonly identity: string
-  abstract readonly protocol: string
-  #options: Options
-  #state: State
+  readonly #environment: Environment
+  #options: ConnectionOptions
 
-  constructor(options: Options, settings: Settings, { deadlines, metrics }: Environment, state: State) {
+  constructor(options: ConnectionOptions, settings: Settings, environment: Environment, phase: "idle" | "open") {
     this.#options = options
     this.settings = settings
-    this.deadlines = deadlines
-    this.metrics = metrics
-    this.outbound = new Outbound(this, deadlines, metrics)
-    this.#state = state
+    this.#environment = environment
+    this.lifecycle = new Lifecycle(phase)
+    this.outbound = new Outbound(this)
   }
+
+  abstract handlerContext(): Context.Context<never>
+
+  abstract get closed(): Effect.Effect<CloseInfo>
+
+  abstract onGone(info: CloseInfo): void
+
+  abstract onGivingUp(cause: CloseInfo): void
 
   get state(): State {
-    return this.#state
+    return this.lifecycle.state
   }
 
-  /** The only place where the state changes; everyone hears of it in the same tick. */
-  protected become(state: State, event?: Life): void {
-    this.#state = state
+  get scope(): Scope.Scope {
+    return this.rpc?.scope ?? closedScope
+  }
+
+  get deadlines(): Deadlines {
+    return this.#environment.deadlines
+  }
+
+  get metrics(): Metrics {
+    return this.#environment.metrics
+  }
+
+  get isTraced(): boolean {
+    return this.#environment.isTraced
+  }
+
+  get frames(): Stream.Stream<FrameEvent> {
+    return this.#environment.streams.frames(this.hub)
+  }
+
+  get events(): Stream.Stream<Event> {
+    return this.#environment.streams.events(this.hub)
+  }
+
+  /** Takes a step of the lifecycle. Everyone hears of it in the same tick. Returns whether there was such a step. */
+  protected take(step: Step, event?: Life): boolean {
+    if (!this.lifecycle.take(step)) return false
     if (event !== undefined) this.hub.emit(event)
+    return true
   }
 
-  /** Why nothing can be sent any more, once it has closed. */
-  protected get gone(): DisconnectedError {
-    const { code = 1006, reason = "closed" } = this.outbound.refusal ?? {}
-    return DisconnectedError.of(code, reason, false)
-  }
-
-  reconfigure(options: Options): void {
+  reconfigure(options: ConnectionOptions): void {
     checkOptions(options, reconfigurable)
     const changed = { ...this.#options, ...options }
     this.settings = settings(changed)
     this.#options = changed
     this.rpc?.reconfigured("pingInterval" in options)
-    this.outbound.pump()
+    this.outbound.reconfigured()
   }
 
   // The compiler explains the last overload when none fits: that is the one whose explanation helps.
@@ -176,6 +130,10 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
     return Effect.asVoid(this.outbound.call(this.request("Send", action, payload), this))
   }
 
+  sendRaw(message: string | Uint8Array): Effect.Effect<void, CallFailure> {
+    return Effect.asVoid(this.outbound.call(rawRequest(message), this))
+  }
+
   /** What is asked of {@link outbound}. */
   request(kind: "Call" | "Send", action: Action.Any | string, payload: unknown, options: CallOptions = {}): Request {
     if (action === undefined) throw new TypeError("what is to be called is undefined: it must be an action or its name")
@@ -194,7 +152,39 @@ export abstract class PeerBase<in out Self extends Side> implements Configured {
     return this.hub.subscribe(observer)
   }
 
-  subscribeToLife(observer: Observer): void {
-    this.hub.subscribeToLife(observer)
+  subscribeToLife(observer: Observer): () => void {
+    return this.hub.subscribeToLife(observer)
+  }
+
+  close(options: CloseOptions = {}): Effect.Effect<CloseInfo> {
+    return Effect.suspend(() => {
+      this.beginClose(closeOf(options))
+      return this.closed
+    })
+  }
+
+  /** Begins to close. The first code and reason count. */
+  beginClose({ awaitPending, code, force, reason }: Close): void {
+    const { lifecycle } = this
+    const isFirst = lifecycle.state === State.OPEN
+    if (isFirst) lifecycle.cause = { code, reason }
+    const event = isFirst ? ({ _tag: "Closing" } as const) : undefined
+    if (awaitPending && !force) {
+      if (!isFirst) return
+      if (this.take("drain", event)) return this.rpc?.drain(lifecycle.cause)
+    }
+    this.take("close", event)
+    this.rpc?.close(lifecycle.cause, force)
+    if (lifecycle.state === State.CLOSING) this.outbound.close(lifecycle.cause)()
   }
 }
+
+/** A message that is no frame of ours. */
+export const rawRequest = (message: string | Uint8Array): Request => ({
+  kind: "Raw",
+  action: "",
+  declaration: undefined,
+  payload: message,
+  timeout: Number.POSITIVE_INFINITY,
+  answered: false,
+})

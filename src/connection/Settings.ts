@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import { type Check, type Checks, flag, isObject, must, shown, whenRead } from "./OptionChecks.ts"
 
 /** What can be set for a connection, whichever side opened it. Every duration may be `"Infinity"`: never. */
-export interface Options {
+export interface ConnectionOptions {
   /** How long a call may take from `call` to its answer, its wait for a turn included. Default 30 seconds. */
   readonly callTimeout?: Duration.Input
   /** How many of our calls may be unanswered at a time (OCPP-J asks for one). Further calls wait. Default 1. */
@@ -37,7 +37,7 @@ export interface Options {
   readonly respondWithDetailedErrors?: boolean
 }
 
-/** {@link Options} with every default filled in and every duration in milliseconds. Connections with equal options share one. */
+/** {@link ConnectionOptions} with every default filled in and every duration in milliseconds. Connections with equal options share one. */
 export interface Settings {
   readonly callTimeout: number
   readonly callConcurrency: number
@@ -60,8 +60,8 @@ export interface Configured {
   readonly settings: Settings
 }
 
-/** The checks of {@link Options}. */
-export const connectionOptions: Checks<Options> = {
+/** The checks of {@link ConnectionOptions}. */
+export const connectionOptions: Checks<ConnectionOptions> = {
   callTimeout: whenRead,
   callConcurrency: whenRead,
   maxQueuedCalls: whenRead,
@@ -86,7 +86,7 @@ export const socketOptions = {
 } satisfies Readonly<Record<string, Check>>
 
 /** @throws {RangeError} naming the option whose value makes no sense. */
-export const settings = (options: Options): Settings => {
+export const settings = (options: ConnectionOptions): Settings => {
   const callTimeout = millis("callTimeout", options.callTimeout ?? 30_000)
   return {
     callTimeout,

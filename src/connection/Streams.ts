@@ -1,20 +1,13 @@
-/** Events as Streams: what the Effect face offers beside observers. */
+/** Events as Streams. */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import type { Event, FrameEvent, Hub } from "./Event.ts"
-
-/** What can be followed as a Stream. */
-export interface Observable {
-  /** Every frame from now on, in both directions, until the connection closes. A slow reader loses the oldest. */
-  readonly frames: Stream.Stream<FrameEvent>
-  /** Everything that happens from now on, until the connection closes. A slow reader loses the oldest. */
-  readonly events: Stream.Stream<Event>
-}
+import type { FrameEvent } from "./Event.ts"
+import type { Hub } from "./Hub.ts"
 
 /**
- * What `select` makes of a hub's events from now on, until Close; `first` comes before them. A reader that falls behind loses the oldest of
- * `bufferSize`; it never slows the connection down.
+ * A Stream of what `select` makes of a hub's events from now on, until Close; `first` comes before them. A reader that falls behind loses the
+ * oldest of `bufferSize`; it never slows the connection down.
  */
 export const fromHub = <E extends { readonly _tag: string }, A>(
   hub: Hub<E>,
@@ -38,10 +31,10 @@ export const fromHub = <E extends { readonly _tag: string }, A>(
     { bufferSize, strategy: "sliding" },
   )
 
-/** {@link Observable.frames} of a hub. */
+/** The frames of a connection from now on, until it closes. */
 export const frames = (hub: Hub): Stream.Stream<FrameEvent> =>
   fromHub(hub, (event) => (event._tag === "Frame" ? event : undefined))
 
-/** {@link Observable.events} of a hub. */
+/** The events of a connection or a server from now on, until it closes. */
 export const events = <E extends { readonly _tag: string }>(hub: Hub<E>): Stream.Stream<E> =>
   fromHub(hub, (event) => event)

@@ -4,23 +4,37 @@
  * It translates. What a call, a close or a reconnect means is decided in `Client` and `Connection`; here promises become
  * Effects, callbacks become handlers, and events get the names under which they are documented.
  */
-import { EventEmitter } from "node:events"
 import type { IncomingMessage } from "node:http"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import type * as Action from "../Action.ts"
 import * as Backoff from "../Backoff.ts"
 import { ConnectError } from "../ConnectError.ts"
-import { connectionUrl, type Dial, dialler } from "../client/dial.ts"
-import { ReconnectingClient } from "../client/ReconnectingClient.ts"
-import type { CloseInfo, CloseOptions } from "../connection/Closing.ts"
-import { type Event, isLife } from "../connection/Event.ts"
-import { type Checks, callback, checkOptions, flag, record, shown, whenRead } from "../connection/OptionChecks.ts"
-import { type Peer, type PeerBase, type Side, State } from "../connection/Peer.ts"
-import { settings } from "../connection/Settings.ts"
+import {
+  type Checks,
+  type CloseInfo,
+  type CloseOptions,
+  callback,
+  checkOptions,
+  connectionUrl,
+  type Dial,
+  dialler,
+  type Event,
+  flag,
+  isLife,
+  type Peer,
+  ReconnectingClient,
+  type ReconnectSchedule,
+  rawRequest,
+  record,
+  type Side,
+  State,
+  settings,
+  shown,
+  whenRead,
+} from "../core.ts"
 import * as Handlers from "../Handlers.ts"
 import type * as Protocol from "../Protocol.ts"
 import { isRPCError, type RPCError, RPCGenericError } from "../RPCError.ts"
@@ -30,6 +44,7 @@ import type { Ocpp201 } from "../schemas/ocpp201.ts"
 import type { Validator } from "../Validator.ts"
 import { type Emit, emitSafely, isTraffic, type RPCClientEvents, tell, trafficEvents } from "./events.ts"
 import { InboundCall, textOf } from "./InboundCall.ts"
+import { ListenedEmitter } from "./ListenedEmitter.ts"
 import {
   clientOptions,
   context,
@@ -83,8 +98,8 @@ export type Result<P extends string, M extends string> = [Extract<Actions<P>, { 
     any
   : Action.Response<Extract<Actions<P>, { readonly name: M }>>
 
-/** What a handler is given. */
-export interface Call<M extends string = string, P = unknown, R = unknown> {
+/** One call of the other side, as its handler gets it. */
+export interface HandlerCall<M extends string = string, P = unknown, R = unknown> {
   /** The name of the action. */
   readonly method: M
   /** The payload of the call. */
@@ -98,7 +113,7 @@ export interface Call<M extends string = string, P = unknown, R = unknown> {
 
 /** Answers a call by returning, throwing, or `reply`. */
 export type Handler<M extends string = string, P = unknown, R = unknown> = (
-  call: Call<M, P, R>,
+  call: HandlerCall<M, P, R>,
 ) => Answer<R> | Promise<Answer<R>>
 
 // A handler that answers by `reply` returns nothing.
@@ -120,14 +135,14 @@ export interface CallOptions {
  *
  * `new RPCClient<"ocpp1.6">(…)` types `call` and `handle` by action; without a type argument they take anything.
  */
-export class RPCClient<P extends string = string> extends EventEmitter<RPCClientEvents> {
+export class RPCClient<P extends string = string> extends ListenedEmitter<RPCClientEvents> {
   static readonly CONNECTING = State.CONNECTING
   static readonly OPEN = State.OPEN
   static readonly CLOSING = State.CLOSING
   static readonly CLOSED = State.CLOSED
 
   /** Where calls go. */
-  protected peer: (PeerBase<Side> & Peer<Side>) | undefined
+  protected peer: Peer<Side> | undefined
   #options: SharedOptions
   #identity: string
   /** That of the next `connect()`. */
@@ -135,7 +150,6 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   /** The subprotocols that the peer offers, until one has been agreed on. */
   #offered: ReadonlyArray<string> = none
   #response: IncomingMessage | undefined
-  #attempts = 0
   #endTraffic: (() => void) | undefined
   /** Whether there has ever been a listener of an event of calls and messages. */
   #hasListened = false
@@ -152,26 +166,6 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     this.#identity = identity ?? ""
     this.#nextIdentity = this.#identity
     if (identity === undefined) this.reconfigure(options ?? {})
-  }
-
-  static {
-    // What changes who listens. 'newListener' would cost every client of a server two listeners of its own.
-    for (const name of [
-      "on",
-      "addListener",
-      "prependListener",
-      "off",
-      "removeListener",
-      "removeAllListeners",
-    ] as const) {
-      const inherited = EventEmitter.prototype[name]
-      const value = function (this: RPCClient, ...args: Array<unknown>): unknown {
-        const result: unknown = Reflect.apply(inherited, this, args)
-        if (args.length === 0 || isTraffic(args[0])) this.#followTraffic()
-        return result
-      }
-      Object.defineProperty(RPCClient.prototype, name, { value, writable: true, configurable: true })
-    }
   }
 
   /** The identity. */
@@ -214,10 +208,10 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     if (this.peer === undefined) return
     const protocols = this.#spoken(this.peer)
     const { strictMode } = options.strictMode === undefined ? {} : toCoreWithDefaults({ ...all, protocols })
-    const reconnect = options.reconnect === false ? false : this.#schedule()
+    const isAboutReconnecting = ["reconnect", "maxReconnects", "backoff"].some((name) => Object.hasOwn(options, name))
     this.peer.reconfigure({
       ...toCore({ ...options, ...defined({ strictMode }) }),
-      ...(options.reconnect === undefined ? undefined : { reconnect }),
+      ...(isAboutReconnecting ? { reconnect: reconnectOf(all) } : undefined),
     })
   }
 
@@ -235,14 +229,12 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     const identity = this.#nextIdentity
     this.#identity = identity
     this.#offered = options.protocols ?? []
-    this.#attempts = 0
     connectionUrl(options.endpoint ?? defaultEndpoint, identity, options.query)
     const dial: Dial = (protocols) =>
       Effect.tap(
         Effect.suspend(() => dialler(this.#dialOptions())(protocols)),
         (transport) =>
           Effect.sync(() => {
-            this.#attempts = 0
             this.#response = transport.response
           }),
       )
@@ -257,8 +249,7 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
           validator: this.#validatorOf(protocol.name),
         })),
         handlers: [this.handlers()],
-        reconnect: options.reconnect === false ? false : this.#schedule(),
-        reconnectResetAfter: 1,
+        reconnect: reconnectOf(options),
       },
       environment,
       () => context,
@@ -283,22 +274,8 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
     }
   }
 
-  /** Reads the options at every attempt, so that a change takes effect at the next. */
-  #schedule(): Schedule.Schedule<unknown> {
-    return Schedule.fromStep(
-      Effect.sync(() => () => {
-        const { backoff, maxReconnects = Number.POSITIVE_INFINITY, reconnect } = this.#options
-        if (reconnect === false || this.#attempts >= maxReconnects) return Cause.done(undefined)
-        return Effect.map(Random.next, (random) => [
-          undefined,
-          Backoff.exponentialDelay(backoff ?? {}, this.#attempts++, random),
-        ])
-      }),
-    )
-  }
-
-  /** From now on this is what calls go to, and what events come from. */
-  protected attach(peer: PeerBase<Side> & Peer<Side>): void {
+  /** Calls go to this peer from now on, and events come from it. */
+  protected attach(peer: Peer<Side>): void {
     this.peer = peer
     this.#endTraffic?.()
     this.#endTraffic = undefined
@@ -316,6 +293,10 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
   #tell(event: Event): void {
     const emit: Emit = (name, ...args) => emitSafely(this, name, args)
     tell(event, this.peer?.protocol ?? "", emit)
+  }
+
+  override onListenersChanged(name?: string | symbol): void {
+    if (name === undefined || isTraffic(name)) this.#followTraffic()
   }
 
   /** Asks the core for the events of calls and messages only while somebody listens to one of them. */
@@ -389,17 +370,17 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
         if (exit._tag === "Success") resolve(exit.value as Result<P, M>)
         else reject(Cause.squash(exit.cause))
       })
-      if (signal !== undefined && peer.outbound.has(pending)) forget = whenAborted(signal, onAbort)
+      if (signal !== undefined && pending.place !== "nowhere") forget = whenAborted(signal, onAbort)
     })
   }
 
-  #kindOf(method: string, peer: PeerBase<Side>): "Call" | "Send" {
+  #kindOf(method: string, peer: Peer<Side>): "Call" | "Send" {
     const isSend = (name: string) => standard(name)?.actions.get(method)?.kind === "send"
     return this.#spoken(peer).some(isSend) ? "Send" : "Call"
   }
 
   /** The agreed subprotocol. A client that has never been connected may come to speak whatever it offers. */
-  #spoken({ protocol }: PeerBase<Side>): ReadonlyArray<string> {
+  #spoken({ protocol }: Peer<Side>): ReadonlyArray<string> {
     return protocol === "" ? this.#offered : [protocol]
   }
 
@@ -410,7 +391,11 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
    */
   sendRaw(message: unknown): void {
     if (this.peer === undefined) throw new Error("Cannot send message in this state")
-    Effect.runSync(this.peer.sendRaw(toMessage(message)))
+    let failure: unknown
+    this.peer.outbound.callUnsafe(rawRequest(toMessage(message)), (exit) => {
+      if (exit._tag === "Failure") failure = Cause.squash(exit.cause)
+    })
+    if (failure !== undefined) throw failure
   }
 
   /** @internal The handlers as the core asks for them: at every call, for they come and go. */
@@ -434,6 +419,14 @@ export class RPCClient<P extends string = string> extends EventEmitter<RPCClient
 const callOptions: Checks<CallOptions> = { callTimeoutMs: whenRead, signal: record, noReply: flag }
 
 const none: ReadonlyArray<never> = []
+
+/** When a client with these options connects again. */
+const reconnectOf = ({
+  backoff,
+  maxReconnects = Number.POSITIVE_INFINITY,
+  reconnect,
+}: SharedOptions): ReconnectSchedule | false =>
+  reconnect !== false && Schedule.upTo(Backoff.exponential(backoff), { times: maxReconnects })
 
 const defaultEndpoint = "ws://localhost"
 

@@ -11,12 +11,19 @@ import type { Duplex } from "node:stream"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { CloseOptions } from "../connection/Closing.ts"
-import { checkOptions } from "../connection/OptionChecks.ts"
+import {
+  type AcceptedStation,
+  accept as accepted,
+  type CloseOptions,
+  checkOptions,
+  ListenError,
+  Rejected,
+  reject as rejected,
+  type ServerEvent,
+  type ServerOptions,
+  StationServer,
+} from "../core.ts"
 import type { Handshake } from "../Handshake.ts"
-import { ListenError } from "../server/HttpServer.ts"
-import { AcceptedStation, type Event, type Options, StationServer } from "../server/StationServer.ts"
-import { accept as accepted, Rejected, reject as rejected } from "../server/Upgrade.ts"
 import { emitSafely } from "./events.ts"
 import {
   context,
@@ -71,11 +78,6 @@ export type AuthCallback = (
   signal: AbortSignal,
 ) => unknown
 
-/** A station that knows the client as which the program sees it. */
-class ClientStation extends AcceptedStation {
-  client: Pick<RPCServerClient, "handlers"> | undefined = undefined
-}
-
 /**
  * A server, as documented.
  *
@@ -83,8 +85,8 @@ class ClientStation extends AcceptedStation {
  */
 export class RPCServer<P extends string = string> extends EventEmitter<RPCServerEvents<P>> {
   #options: RPCServerOptions
-  readonly #server: StationServer<ClientStation>
-  /** What every client is made with. */
+  readonly #server: StationServer
+  /** The options of every client. */
   #clientOptions: SharedOptions
   /** Why an upgrade has come to nothing, where the core has only the HTTP status. */
   readonly #aborts = new WeakMap<IncomingMessage, Error>()
@@ -95,15 +97,14 @@ export class RPCServer<P extends string = string> extends EventEmitter<RPCServer
     checkOptions(options, serverOptions)
     this.#options = options
     this.#clientOptions = clientOptionsOf(options)
-    const face = { Station: ClientStation, context: () => context }
-    const handlers: Options<never, ClientStation>["handlers"] = ({ client }) =>
-      client === undefined ? [] : [client.handlers()]
+    const handlers: ServerOptions<never, AcceptedStation>["handlers"] = ({ client }) =>
+      client instanceof RPCServerClient ? [client.handlers()] : []
     const core = { ...toCoreServer(options), duplicateIdentity: "allow" as const, handlers }
-    this.#server = new StationServer(core, face, environment, context)
+    this.#server = new StationServer(core, environment, context, () => context)
     this.#server.subscribe((event) => this.#tell(event))
   }
 
-  #tell(event: Event<ClientStation>): void {
+  #tell(event: ServerEvent<AcceptedStation>): void {
     switch (event._tag) {
       case "Connected": {
         const { station } = event
@@ -235,7 +236,7 @@ const toPort = (port: unknown): number =>
 
 const clientOptionsOf = ({ protocolRequired, wssOptions, ...options }: RPCServerOptions): SharedOptions => options
 
-const toCoreServer = (options: RPCServerOptions): Options<never, ClientStation> => ({
+const toCoreServer = (options: RPCServerOptions): ServerOptions<never, AcceptedStation> => ({
   ...toCoreWithDefaults(options),
   protocols: protocolsOf(options),
   allowNoProtocol: options.protocolRequired !== true,

@@ -1,7 +1,7 @@
 /** A connected client, as its server sees it. */
 import type { IncomingMessage } from "node:http"
+import type { AcceptedStation } from "../core.ts"
 import { type Handshake, readAll } from "../Handshake.ts"
-import type { AcceptedStation } from "../server/StationServer.ts"
 import { protocolNamed, type RPCClientOptions, type SharedOptions } from "./options.ts"
 import { RPCClient } from "./RPCClient.ts"
 
@@ -15,7 +15,7 @@ export const documented = (handshake: Handshake): Handshake => ({
 export class RPCServerClient<P extends string = string> extends RPCClient<P> {
   readonly #station: AcceptedStation
   #handshake: Handshake | undefined
-  /** What was passed to `accept()`. */
+  /** The value that was passed to `accept()`. */
   // biome-ignore lint/suspicious/noExplicitAny: documented as `*`
   readonly session: any
 
@@ -38,7 +38,7 @@ export class RPCServerClient<P extends string = string> extends RPCClient<P> {
   protected override reconfigurePeer(options: Partial<RPCClientOptions>, all: SharedOptions): void {
     super.reconfigurePeer(options, all)
     if (options.strictModeValidators === undefined) return
-    this.#station.judgeBy(protocolNamed(this.#station.protocol, options.strictModeValidators).validator)
+    this.#station.validateWith(protocolNamed(this.#station.protocol, options.strictModeValidators).validator)
   }
 
   override connect(): Promise<{ response: IncomingMessage | undefined }> {

@@ -2,10 +2,9 @@
 import { Buffer } from "node:buffer"
 import type { EventEmitter } from "node:events"
 import type { IncomingMessage } from "node:http"
-import type { CloseInfo } from "../connection/Closing.ts"
-import type { Event } from "../connection/Event.ts"
+import type { CloseInfo, Event } from "../core.ts"
 import * as Frame from "../Frame.ts"
-import type { RPCError } from "../RPCError.ts"
+import { type RPCError, RPCFrameworkError } from "../RPCError.ts"
 import { guarded } from "../Transport.ts"
 
 import { protocolNamed } from "./options.ts"
@@ -114,8 +113,10 @@ export const tell = (event: Event, protocol: string, emit: Emit): void => {
       return emit("call", { messageId, outbound, payload: [Frame.MessageType[event.kind], messageId, action, request] })
     }
     case "CallResult":
+      if (!event.sent) return
       return emit("callResult", { ...about(event), result: event.result })
     case "CallError":
+      if (!event.sent) return
       return emit("callError", { ...about(event), error: event.error })
     case "BadMessage": {
       const { error, message, response } = event
@@ -126,6 +127,12 @@ export const tell = (event: Event, protocol: string, emit: Emit): void => {
       const unexpected = unexpectedResponse(message)
       if (unexpected !== undefined) emit("unexpectedResponse", unexpected)
       return
+    }
+    case "LateAnswer": {
+      const error = new RPCFrameworkError(
+        `the message answers a call of ours that has ended (its id is "${event.messageId}")`,
+      )
+      return tell({ _tag: "BadMessage", message: event.message, error, response: undefined }, protocol, emit)
     }
     case "ValidationFailure": {
       const failure: ValidationFailure = {

@@ -1,9 +1,19 @@
 /** The options of the promise face, and what they are called in the core. */
 import * as Context from "effect/Context"
 import * as References from "effect/References"
-import * as Environment from "../connection/Environment.ts"
-import { type Checks, checkOptions, flag, list, query, record, text, whenRead } from "../connection/OptionChecks.ts"
-import { type Options as CoreOptions, count } from "../connection/Settings.ts"
+import {
+  type Checks,
+  type ConnectionOptions,
+  checkOptions,
+  count,
+  Environment,
+  flag,
+  list,
+  query,
+  record,
+  text,
+  whenRead,
+} from "../core.ts"
 import * as Subprotocol from "../Subprotocol.ts"
 import type { ClientOptions, ServerOptions } from "../WebSocket.ts"
 import { standardValidators, type Validator } from "./createValidator.ts"
@@ -134,7 +144,7 @@ export const serverOptions: Checks<RPCServerOptions> = {
 const flood = 10_000
 
 /** The part of the core's options that the common options decide; those that are not given are left out. */
-export const toCore = (options: CommonOptions): CoreOptions =>
+export const toCore = (options: CommonOptions): ConnectionOptions =>
   defined({
     callTimeout: timespan("callTimeoutMs", options.callTimeoutMs),
     pingInterval: timespan("pingIntervalMs", options.pingIntervalMs),
@@ -146,7 +156,7 @@ export const toCore = (options: CommonOptions): CoreOptions =>
   })
 
 /** The core's options for a new connection. */
-export const toCoreWithDefaults = (options: CommonOptions): CoreOptions => ({
+export const toCoreWithDefaults = (options: CommonOptions): ConnectionOptions => ({
   maxBadMessages: Number.POSITIVE_INFINITY,
   maxQueuedCalls: Number.POSITIVE_INFINITY,
   handlerTimeout: Number.POSITIVE_INFINITY,

@@ -11,7 +11,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
-import type { Side } from "../connection/Peer.ts"
+import type { Side } from "../connection/Connection.ts"
 import { millis } from "../connection/Settings.ts"
 import * as Frame from "../Frame.ts"
 

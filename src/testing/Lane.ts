@@ -19,7 +19,7 @@ export class Lane implements Deadline {
     if (isFirst) this.#deadlines.wakeBy(this, due)
   }
 
-  ring(now: number): number {
+  expire(now: number): number {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       if (next.due > now) return next.due
       this.#waiting.shift()

@@ -1,6 +1,7 @@
 /** One end of a connection over a link: what it sends is subject to the link's faults. */
+
+import type { Side } from "../connection/Connection.ts"
 import type { Deadlines } from "../connection/Deadlines.ts"
-import type { Side } from "../connection/Peer.ts"
 import { millis } from "../connection/Settings.ts"
 import type { Listener, Transport } from "../Transport.ts"
 import type { Verdict } from "./Faults.ts"

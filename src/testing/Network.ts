@@ -87,12 +87,12 @@ export const of = (csms: Server.Server): Effect.Effect<Network, never, Scope.Sco
 
 class MemoryNetwork implements Network {
   readonly csms: Server.Server
-  readonly #door: Pick<StationServer<never>, "receive">
+  readonly #door: Pick<StationServer, "receive">
   readonly #deadlines: Deadlines.Deadlines
   readonly #links = new Map<string, MemoryLink>()
   #isClosed = false
 
-  constructor(csms: Server.Server, door: Pick<StationServer<never>, "receive">, deadlines: Deadlines.Deadlines) {
+  constructor(csms: Server.Server, door: Pick<StationServer, "receive">, deadlines: Deadlines.Deadlines) {
     this.csms = csms
     this.#door = door
     this.#deadlines = deadlines

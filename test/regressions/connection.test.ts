@@ -53,8 +53,8 @@ describe("deadlines", () => {
         )
       const deadlines = Deadlines.of({ ...clock, sleep })
       const start = deadlines.now()
-      const alarm: Deadlines.Deadline = { entry: undefined, ring: () => start + 5_000 }
-      const other: Deadlines.Deadline = { entry: undefined, ring: () => start + 9_000 }
+      const alarm: Deadlines.Deadline = { entry: undefined, expire: () => start + 5_000 }
+      const other: Deadlines.Deadline = { entry: undefined, expire: () => start + 9_000 }
       deadlines.wakeBy(alarm, start + 5_000)
       deadlines.wakeBy(alarm, start + 300)
       yield* TestClock.adjust(300)
@@ -348,13 +348,13 @@ describe("deadlines", () => {
       setFlagsFromString("--expose-gc")
       const gc = runInNewContext("gc") as () => void
       const deadlines = Deadlines.of(yield* Clock.Clock)
-      const live: Deadlines.Deadline = { entry: undefined, ring: () => Number.POSITIVE_INFINITY }
+      const live: Deadlines.Deadline = { entry: undefined, expire: () => Number.POSITIVE_INFINITY }
       deadlines.wakeBy(live, deadlines.now() + 1000)
       const refs: Array<WeakRef<object>> = []
       const churn = () => {
         for (let i = 0; i < 1000; i++) {
           const connection = new Array(1000).fill(i)
-          const alarm: Deadlines.Deadline = { entry: undefined, ring: () => connection.length }
+          const alarm: Deadlines.Deadline = { entry: undefined, expire: () => connection.length }
           deadlines.wakeBy(alarm, deadlines.now() + 86_400_000)
           deadlines.clear(alarm)
           refs.push(new WeakRef(connection))
