@@ -11,13 +11,12 @@ import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as References from "effect/References"
-import * as Scope from "effect/Scope"
-import { State } from "./connection/Lifecycle.ts"
+import type * as Scope from "effect/Scope"
 import * as Handlers from "./Handlers.ts"
 import { type RPCError, RPCGenericError, RPCSecurityError } from "./RPCError.ts"
 import { Station } from "./Server.ts"
@@ -104,8 +103,8 @@ const outcomeOf = (cause: Cause.Cause<RPCError>): "interrupted" | "failed" | "re
 }
 
 /**
- * Provides services that live as long as the station's connection: the Layer is built when the station first calls, once for each
- * connection, and its Scope closes with that.
+ * Provides services that live as long as the station's connection: the Layer is built in the station's Scope when the station first calls, afresh
+ * for each connection, even where the program has the same Layer elsewhere.
  */
 export const perConnection =
   <A, RIn>(layer: Layer.Layer<A, never, RIn>) =>
@@ -116,14 +115,9 @@ export const perConnection =
     const buildFor = Effect.fnUntraced(function* (station: Station) {
       let build = builds.get(station)
       if (build === undefined) {
-        // The connection has told its end, and nobody waits for the answer.
-        if (station.state === State.CLOSED) return yield* Effect.interrupt
-        const scope = Scope.makeUnsafe()
-        station.subscribeToLife((event) => {
-          if (event._tag === "Close") Effect.runFork(Scope.close(scope, Exit.void))
-        })
+        const built = Layer.buildWithMemoMap(layer, Layer.makeMemoMapUnsafe(), station.scope)
         // In a fiber of its own: other calls wait for it, so the end of the first must not end it.
-        build = yield* Effect.forkIn(asConnection(Layer.buildWithScope(layer, scope)), scope)
+        build = yield* Effect.forkIn(asConnection(built), station.scope)
         builds.set(station, build)
       }
       return yield* Fiber.join(build)
@@ -133,7 +127,7 @@ export const perConnection =
     ) as Handlers.Handlers<"station", Exclude<R, A> | Exclude<RIn, Scope.Scope> | Station>
   }
 
-/** What outlives a call does not log in its name. */
+/** Outlives a call, so it does not log in its name. */
 const asConnection = Effect.updateService(
   References.CurrentLogAnnotations,
   ({ action, messageId, ...others }) => others,

@@ -27,6 +27,7 @@ import type { Observer } from "./connection/Hub.ts"
 import type { CallFailure } from "./connection/OutboundCall.ts"
 import { detachable } from "./connection/Peer.ts"
 import * as Streams from "./connection/Streams.ts"
+import * as supervised from "./connection/supervised.ts"
 import { clip } from "./connection/Tracing.ts"
 import type { Handshake } from "./Handshake.ts"
 import type { ListenError, ListenOptions } from "./server/HttpServer.ts"
@@ -136,12 +137,12 @@ export const layerConfig = <R = never>(
  * to nothing. Every line carries the identity and what else is known as annotations.
  */
 export const layerLogging: Layer.Layer<never, never, Server> = Layer.effectDiscard(
-  Effect.contextWith((context: Context.Context<Server>) =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const context = (yield* Effect.context()) as Context.Context<never>
     // Never unsubscribed: this Layer's Scope closes before that of the server, whose closing is to be logged.
-    Effect.sync(() => {
-      Context.get(context, Server).subscribe((event) => void Effect.runForkWith(context)(logEvent(event)))
-    }),
-  ),
+    ;(yield* Server).subscribe((event) => void supervised.fork(scope, context, logEvent(event)))
+  }),
 )
 
 class StreamingServer extends StationServer implements Server {

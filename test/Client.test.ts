@@ -186,14 +186,10 @@ describe("a client", () => {
     }),
   )
 
-  it.effect("starts its Schedule afresh only after a connection that lasted", () =>
+  it.effect("starts its Schedule afresh after a connection on which the CSMS has said something, and only then", () =>
     Effect.gen(function* () {
       const csms = makeCsms()
-      const growing = {
-        ...options,
-        reconnect: Schedule.exponential("1 second"),
-        reconnectResetAfter: "10 seconds",
-      } as const
+      const growing = { ...options, reconnect: Schedule.exponential("1 second") }
       const client = yield* Client.makeWith(csms.dial, growing)
       const cut = () => csms.peers.at(-1)!.transport.terminate()
       const waits = [1, 2, 4]
@@ -207,7 +203,7 @@ describe("a client", () => {
         yield* settled
         expect(client.state).toBe(OPEN)
       }
-      yield* TestClock.adjust("10 seconds")
+      yield* csms.peers.at(-1)!.send([2, "1", "Echo", { text: "" }])
       cut()
       yield* settled
       yield* TestClock.adjust("1 second")
@@ -280,7 +276,7 @@ describe("calls of a client that reconnects", () => {
       yield* Deferred.succeed(gate, undefined)
       yield* Fiber.join(connecting)
       yield* settled
-      expect(csms.peers[0]!.take().map((frame) => frame[2])).toEqual(["Note", "Echo"])
+      expect(csms.peers[0]!.take().map((frame) => frame[2])).toEqual(["Echo", "Note"])
     }),
   )
 })
@@ -350,14 +346,21 @@ describe("closing a client", () => {
     }),
   )
 
-  it.effect("happens by itself with 1002 after too many bad messages, and it does not reconnect", () =>
+  it.effect("ends a connection with 1002 after too many bad messages, and connects again as its Schedule says", () =>
     Effect.gen(function* () {
       const csms = makeCsms()
       const client = yield* Client.makeWith(csms.dial, { ...options, maxBadMessages: 0 })
+      const ends: Array<Connection.Event> = []
+      client.subscribe((event) => void (event._tag === "Disconnect" && ends.push(event)))
       yield* csms.peers[0]!.send("nonsense")
-      expect(yield* client.closed).toEqual({ code: 1002, reason: "too many bad messages" })
+      yield* settled
+      expect([ends, client.state]).toEqual([
+        [{ _tag: "Disconnect", code: 1002, reason: "too many bad messages" }],
+        CONNECTING,
+      ])
       yield* TestClock.adjust("1 hour")
-      expect(csms.offers).toHaveLength(1)
+      yield* settled
+      expect([client.state, csms.offers.length]).toEqual([OPEN, 2])
     }),
   )
 })

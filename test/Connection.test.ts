@@ -118,7 +118,7 @@ describe("a call of ours", () => {
       const [[, id, , payload]] = peer.take() as [Array<unknown>]
       expect(payload).toEqual({ text: "second" })
       yield* peer.send([3, late, { text: "too late" }])
-      expect(events.at(-1)).toMatchObject({ _tag: "BadMessage", response: undefined })
+      expect(events.at(-1)).toMatchObject({ _tag: "LateAnswer", messageId: late })
       yield* peer.send([3, id, { text: "in time" }])
       expect(yield* Fiber.join(second)).toEqual({ text: "in time" })
     }),
@@ -225,7 +225,7 @@ describe("a call of ours", () => {
       expect(yield* connection.call("Echo", { text: "" }, { noReply: true })).toBeUndefined()
       yield* settled
       yield* peer.send([3, peer.take()[0]![1], {}])
-      expect(events.at(-1)?._tag).toBe("BadMessage")
+      expect(events.at(-1)?._tag).toBe("LateAnswer")
     }),
   )
 

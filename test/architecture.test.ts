@@ -7,15 +7,15 @@ const src = new URL("../src", import.meta.url).pathname
 
 /** From the bottom to the top: a room imports from its own line or from those above it in this list. */
 const rooms: ReadonlyArray<RegExp> = [
-  /^(RPCError|Transport|Frame|Action)$/,
-  /^(ConnectionError|ConnectError)$/,
+  /^(RPCError|Transport|Action)$/,
+  /^(Frame|ConnectionError|ConnectError)$/,
   /^(Validator|validator\/.*|schemas\/payload)$/,
   /^(Codec|Subprotocol)$/,
   /^(Protocol|Handlers)$/,
   /^(schemas\/.*|connection\/.*)$/,
   /^(Connection|Backoff|WebSocket|Handshake)$/,
   /^(client|server)\/.*$/,
-  /^(Client|Server|Security|Configurable)$/,
+  /^(Client|Server|Security|Configurable|core)$/,
   /^Middleware$/,
   /^(testing|promise)\/.*$/,
   /^index$/,
@@ -30,7 +30,8 @@ const modules = readdirSync(src, { recursive: true, encoding: "utf8" })
     const imports = [...text.matchAll(/^(?:import|export)\s+(type\s)?(?:[^"]*?\sfrom\s+)?"([^"]+)"/gm)].map(
       ([, type, from]) => ({ typeOnly: type !== undefined, from: from as string }),
     )
-    return { name: path.replace(/\.ts$/, ""), dir: dirname(join(src, path)), imports }
+    const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "")
+    return { name: path.replace(/\.ts$/, ""), dir: dirname(join(src, path)), imports, text: code }
   })
 
 describe("the rooms", () => {
@@ -47,6 +48,25 @@ describe("the rooms", () => {
         .map((target) => `${name} imports ${target}`),
     )
     expect(wrong).toEqual([])
+  })
+
+  it("let the promise face reach the core by its door only", () => {
+    const doors =
+      /^(promise\/|core$|Action$|Backoff$|ConnectE|ConnectionE|Frame$|Handlers$|Handshake$|Protocol$|RPCError$|Subprotocol$)/
+    const more = /^(schemas\/|Transport$|Validator$|validator\/|WebSocket$)/
+    const reached = modules
+      .filter(({ name }) => name.startsWith("promise/"))
+      .flatMap(({ dir, imports }) =>
+        imports
+          .filter(({ from }) => from.startsWith("."))
+          .map(({ from }) => relative(src, join(dir, from)).replace(/\.ts$/, "")),
+      )
+    expect(reached.filter((name) => !doors.test(name) && !more.test(name))).toEqual([])
+  })
+
+  it("start fibers in one place, where each is given a Scope", () => {
+    const starters = modules.filter(({ text }) => /\brunFork(With)?\(/.test(text)).map(({ name }) => name)
+    expect(starters).toEqual(["connection/supervised"])
   })
 
   it("leave `ws` to WebSocket, and `node:http` to the server and its testing kit", () => {

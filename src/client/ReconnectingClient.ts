@@ -177,8 +177,8 @@ export class ReconnectingClient extends Peer<"station"> {
       for (let transport = first.value; ; ) {
         const lost = yield* this.#carry(life, transport)
         if (this.state !== State.CONNECTING) return this.#finish(life, lost)
-        // A server that closes whatever it has just accepted is not back yet.
-        if (this.rpc?.hasHeard === true) policy.restart()
+        // A server that drops whatever it has just accepted, without a word, is not back yet.
+        if (this.rpc?.hasHeard === true || lost.code === 1000) policy.restart()
         const again = yield* Effect.exit(this.#reopen(policy, DisconnectedError.of(lost.code, lost.reason, true)))
         if (again._tag === "Failure") {
           if (Cause.hasDies(again.cause)) yield* Effect.logError("reconnecting failed", again.cause)

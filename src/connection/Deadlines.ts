@@ -95,15 +95,20 @@ class Heap {
     for (const entry of live) this.#push(entry)
   }
 
-  /** Takes out the earliest deadline that is due. */
+  /** Takes out the earliest deadline, if it is due. Nothing stale comes before what is left. */
   takeDue(time: number): Deadline | undefined {
-    while (this.first <= time) {
-      const entry = this.#pop()
-      if (entry.deadline.entry === entry) {
-        entry.deadline.entry = undefined
-        return entry.deadline
+    for (let entry = this.#entries[0]; entry !== undefined; entry = this.#entries[0]) {
+      const { at, deadline } = entry
+      if (deadline.entry !== entry) {
+        this.#pop()
+        this.#stale--
+      } else if (at <= time) {
+        this.#pop()
+        deadline.entry = undefined
+        return deadline
+      } else {
+        return undefined
       }
-      this.#stale--
     }
     return undefined
   }
@@ -120,11 +125,10 @@ class Heap {
     heap[i] = entry
   }
 
-  #pop(): Entry {
+  #pop(): void {
     const heap = this.#entries
-    const first = heap[0]!
     const last = heap.pop()!
-    if (heap.length === 0) return first
+    if (heap.length === 0) return
     let i = 0
     for (;;) {
       let child = 2 * i + 1
@@ -135,7 +139,6 @@ class Heap {
       i = child
     }
     heap[i] = last
-    return first
   }
 }
 

@@ -19,7 +19,7 @@ export interface Watched extends Configured {
 /** The slowest line that is waited for, in bytes a millisecond. */
 const slowestLine = 8
 
-/** By so much of the interval a ping may be early: connections that were opened together need not ping together. */
+/** By so much of the interval a ping may come earlier behind the one before: connections that were opened together drift apart. */
 const jitter = 0.05
 
 export class KeepAlive implements Deadline {
@@ -44,8 +44,8 @@ export class KeepAlive implements Deadline {
     const { deadlines } = this.#watched
     this.stop()
     this.#pingedAt = undefined
-    this.#due = deadlines.now()
-    deadlines.wakeBy(this, this.#next(this.#due))
+    this.#due = deadlines.now() + this.#watched.settings.pingInterval
+    deadlines.wakeBy(this, this.#due)
   }
 
   stop(): void {
@@ -84,12 +84,11 @@ export class KeepAlive implements Deadline {
     return this.#next(now)
   }
 
-  /** The time of the next ping: the next one that was due anyway. */
+  /** The time of the next ping: an interval after the last one was due, however late that was. */
   #next(now: number): number {
     const { pingInterval: interval } = this.#watched.settings
-    if (interval === Number.POSITIVE_INFINITY) return interval
     const missed = Math.max(0, Math.floor((now - this.#due) / interval))
-    this.#due += (missed + 1) * interval
-    return this.#due - Math.random() * jitter * interval
+    this.#due += (missed + 1 - Math.random() * jitter) * interval
+    return this.#due
   }
 }

@@ -106,8 +106,8 @@ export class OpenConnection<in out Self extends Side> extends Peer<Self> {
     return this.rpc.ended
   }
 
-  onGivingUp(cause: CloseInfo): void {
-    this.beginClose({ ...cause, awaitPending: false, force: false })
+  onGivingUp(cause: CloseInfo, force: boolean): void {
+    this.beginClose({ ...cause, awaitPending: false, force })
   }
 
   onGone(info: CloseInfo): void {

@@ -96,8 +96,10 @@ export class Outbound implements Deadline {
 
   #enter(call: OutboundCall): void {
     const { deadlines, lifecycle, settings } = this.#caller
-    if (lifecycle.calls === "fail") return this.#end(call, disconnected(lifecycle.cause, false))
     const carrier = this.#carrier
+    // While it drains, what is no call of ours can still be sent.
+    const isRefused = lifecycle.calls === "fail" && (carrier === undefined || call.request.kind !== "Raw")
+    if (isRefused) return this.#end(call, disconnected(lifecycle.cause, false))
     if (carrier !== undefined) {
       if (!this.#prepare(carrier, call)) return
       if (this.#mayLeave(call) && this.#transmit(carrier, call)) return

@@ -63,7 +63,7 @@ export abstract class Peer<in out Self extends Side> implements Connection<Self>
 
   abstract onGone(info: CloseInfo): void
 
-  abstract onGivingUp(cause: CloseInfo): void
+  abstract onGivingUp(cause: CloseInfo, force: boolean): void
 
   get state(): State {
     return this.lifecycle.state

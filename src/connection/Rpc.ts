@@ -56,7 +56,7 @@ export interface Host extends Configured {
   /** The services of handlers, without what tells whose they are. */
   readonly handlerContext: () => Context.Context<never>
   /** Takes the step that ends this transport, for a cause of ours that nobody has asked for. */
-  readonly onGivingUp: (cause: CloseInfo) => void
+  readonly onGivingUp: (cause: CloseInfo, force: boolean) => void
   /** Called once, when the socket is gone and nothing of the connection is left but interrupted handlers. */
   readonly onGone: (info: CloseInfo) => void
 }
@@ -355,7 +355,7 @@ export class Rpc implements Listener, Carrier, Gauges, Deadline, Answerer, Watch
   #onUnwritable(): void {
     if (this.#cause !== undefined) return
     if (this.#transport.writable) this.#giveUp({ code: 1013, reason: "the peer reads too slowly" })
-    else this.#host.onGivingUp({ code: 1000, reason: "the peer is closing" })
+    else this.#host.onGivingUp({ code: 1000, reason: "the peer is closing" }, false)
   }
 
   ping(): void {
@@ -369,7 +369,7 @@ export class Rpc implements Listener, Carrier, Gauges, Deadline, Answerer, Watch
   }
 
   #giveUp(cause: CloseInfo, force = false): void {
-    this.#host.onGivingUp(cause)
+    this.#host.onGivingUp(cause, force)
     this.close(cause, force)
   }
 
@@ -382,9 +382,9 @@ export class Rpc implements Listener, Carrier, Gauges, Deadline, Answerer, Watch
     const checkIdle = () => {
       if (lifecycle.phase === "draining" && outbound.size === 0 && this.#inbound.size === 0) this.#drained(cause)
     }
-    deadlines.wakeBy(this, latest + 1)
     outbound.drain(checkIdle)
     this.#inbound.drain(checkIdle)
+    if (this.#cause === undefined) deadlines.wakeBy(this, latest + 1)
   }
 
   #drained(cause: CloseInfo): void {

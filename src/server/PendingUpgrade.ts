@@ -36,6 +36,8 @@ export class PendingUpgrade implements Deadline {
   #unwatch: (() => void) | undefined
   #fiber: Fiber.Fiber<unknown, Rejected> | undefined
   #isDecided = false
+  /** The answer to the station when `auth` is interrupted. */
+  #refusal = reject(503)
 
   constructor(doorkeeper: Doorkeeper, upgrade: Upgrade, handshake: Handshake) {
     this.#doorkeeper = doorkeeper
@@ -64,21 +66,22 @@ export class PendingUpgrade implements Deadline {
     }
     const refusal = exit.cause.reasons.find(Cause.isFailReason)?.error
     if (refusal instanceof Rejected) this.#refuse(refusal)
-    else if (Cause.hasInterruptsOnly(exit.cause)) this.#refuse(reject(503))
+    else if (Cause.hasInterruptsOnly(exit.cause)) this.#refuse(this.#refusal)
     else this.#refuse(reject(500), exit.cause)
     this.#release()
   }
 
   expire(): number {
-    this.#refuse(reject(503, "authentication took too long"))
-    this.#fiber?.interruptUnsafe()
+    this.abandon(reject(503, "authentication took too long"))
     return Number.POSITIVE_INFINITY
   }
 
-  /** Interrupts `auth`: the station has gone, or the server closes. */
-  abandon(): void {
-    this.#refuse(reject(503))
+  /** Interrupts `auth`: the station has gone, the server closes, or it has taken too long. */
+  abandon(refusal = reject(503)): void {
+    this.#refusal = refusal
     this.#fiber?.interruptUnsafe()
+    // One that cannot be interrupted goes on without a station.
+    this.#refuse(refusal)
   }
 
   #refuse(refusal: Rejected, defect?: Cause.Cause<unknown>): void {

@@ -264,9 +264,11 @@ describe("a client", () => {
       const client = yield* Client.makeWith(slow, { ...options, reconnect: Schedule.spaced("1 second") })
       yield* settled
       buffered = Number.POSITIVE_INFINITY
-      yield* client.sendRaw("raw")
+      const sent = yield* start(client.sendRaw("raw"))
       yield* settled
+      expect(sent.pollUnsafe()).toBe(undefined)
       yield* TestClock.adjust("1 second")
+      yield* Fiber.join(sent)
       expect(peers.map(({ received }) => received)).toEqual([[], ["raw"]])
     }),
   )
