@@ -8,21 +8,9 @@ import * as Schedule from "effect/Schedule"
 import { type Checks, checkOptions, whenRead } from "./connection/OptionChecks.ts"
 import { count, millis } from "./connection/Settings.ts"
 
-/** Waits of `base(n)` milliseconds, n = 0, 1, …, each made random by `spread`; for ever. */
-const make = (
-  base: (n: number) => number,
-  spread: (base: number, random: number) => number,
-): Schedule.Schedule<Duration.Duration> =>
-  Schedule.fromStep(
-    Effect.sync(() => {
-      let n = 0
-      return () =>
-        Effect.map(Random.next, (random) => {
-          const wait = Duration.millis(spread(base(n++), random))
-          return [wait, wait]
-        })
-    }),
-  )
+/** Waits that grow by a factor, up to a maximum; for ever. */
+const growing = (initial: number, factor: number, maximum: number): Schedule.Schedule<Duration.Duration> =>
+  Schedule.min([Schedule.exponential(initial, factor), Schedule.spaced(maximum)])
 
 /** A duration in milliseconds: finite, and not negative. */
 const finiteMillis = (name: string, value: Duration.Input): number => {
@@ -53,9 +41,8 @@ export const ocpp = (
   const minimum = millis("waitMinimum", options.waitMinimum ?? 10_000)
   const range = finiteMillis("randomRange", options.randomRange ?? 10_000)
   const repeat = count("repeatTimes", options.repeatTimes ?? 5, 0)
-  return make(
-    (n) => minimum * 2 ** Math.min(n, repeat),
-    (base, random) => base + random * range,
+  return Schedule.addDelay(growing(minimum, 2, minimum * 2 ** repeat), () =>
+    Effect.map(Random.next, (random) => Duration.millis(random * range)),
   )
 }
 
@@ -86,26 +73,16 @@ const exponentialOptions: Checks<ExponentialOptions> = {
  */
 export const exponential = (options: ExponentialOptions = {}): Schedule.Schedule<Duration.Duration> => {
   checkOptions(options, exponentialOptions)
-  const { base, spread } = exponentialLaw(options)
-  return make(base, spread)
-}
-
-/** The delay before attempt `n`, from 0, with `random` from 0 to 1. */
-export const exponentialDelay = (options: ExponentialOptions, n: number, random: number): Duration.Duration => {
-  const { base, spread } = exponentialLaw(options)
-  return Duration.millis(spread(base(n), random))
-}
-
-const exponentialLaw = (options: ExponentialOptions) => {
   const initial = millis("initialDelay", options.initialDelay ?? 1_000)
-  const max = millis("maxDelay", options.maxDelay ?? 10_000)
+  const maximum = millis("maxDelay", options.maxDelay ?? 10_000)
   const { factor = 2, randomisationFactor = 0.25 } = options
   if (!(factor >= 1)) throw new RangeError(`factor must be at least 1; got ${factor}`)
   if (!(randomisationFactor >= 0 && randomisationFactor <= 1)) {
     throw new RangeError(`randomisationFactor must be from 0 to 1; got ${randomisationFactor}`)
   }
-  return {
-    base: (n: number) => Math.min(max, initial * factor ** n),
-    spread: (delay: number, random: number) => delay * (1 + random * randomisationFactor),
-  }
+  return Schedule.modifyDelay(growing(initial, factor, maximum), ({ duration }) =>
+    Effect.map(Random.next, (random) =>
+      Duration.millis(Duration.toMillis(Duration.fromInputUnsafe(duration)) * (1 + random * randomisationFactor)),
+    ),
+  )
 }

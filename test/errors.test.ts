@@ -79,7 +79,7 @@ describe("a client that is not let in", () => {
 describe("a mistake of the program's", () => {
   it("in the options of a client says what there is", () => {
     expect(() => new RPCClient({ identity: "CP001", callTimeout: 1 } as never)).toThrow(
-      /^there is no option "callTimeout", but .*\bcallTimeoutMs\b/,
+      /^unknown option "callTimeout": the options are .*; did you mean "callTimeoutMs"\?$/,
     )
     expect(() => new RPCClient({ identity: 42 as never })).toThrow("'identity' is required: a string, not 42")
   })
@@ -87,10 +87,10 @@ describe("a mistake of the program's", () => {
   it("in the options of a call or a close costs neither", async () => {
     const { client } = await connected({}, {}, (station) => station.handle(() => "here"))
     expect((await rejection(client.call("X", {}, { timeoutMs: 1 } as never))).message).toMatch(
-      /^there is no option "timeoutMs"/,
+      /^unknown option "timeoutMs"/,
     )
     expect((await rejection(client.close({ awaitPendng: true } as never))).message).toMatch(
-      /^there is no option "awaitPendng"/,
+      /^unknown option "awaitPendng"/,
     )
     expect(await client.call("X")).toBe("here")
   })
@@ -108,8 +108,8 @@ describe("a mistake of the program's", () => {
   })
 
   it("in the options of a back-off is named", () => {
-    expect(() => Backoff.ocpp({ waitMin: 1 } as never)).toThrow('there is no option "waitMin"')
-    expect(() => Backoff.exponential({ delay: 1 } as never)).toThrow('there is no option "delay"')
+    expect(() => Backoff.ocpp({ waitMin: 1 } as never)).toThrow('unknown option "waitMin"')
+    expect(() => Backoff.exponential({ delay: 1 } as never)).toThrow('unknown option "delay"')
   })
 
   it.effect("is told by the name of the option, and by its place in a list", () =>

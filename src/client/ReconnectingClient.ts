@@ -179,7 +179,7 @@ export class ReconnectingClient extends Peer<"station"> {
         if (this.state !== State.CONNECTING) return this.#finish(life, lost)
         // A server that drops whatever it has just accepted, without a word, is not back yet.
         if (this.rpc?.hasHeard === true || lost.code === 1000) policy.restart()
-        const again = yield* Effect.exit(this.#reopen(policy, DisconnectedError.of(lost.code, lost.reason, true)))
+        const again = yield* Effect.exit(this.#reopen(policy, new DisconnectedError({ ...lost, sent: true })))
         if (again._tag === "Failure") {
           if (Cause.hasDies(again.cause)) yield* Effect.logError("reconnecting failed", again.cause)
           return this.#finish(life, { code: 1001, reason: `giving up: ${messageOf(again.cause)}` })

@@ -1,4 +1,4 @@
-/** What is wrong with options that a program was given by hand, or by the hand of another: unknown names, wrong kinds. */
+/** Refuses options with unknown names or values of the wrong kind. */
 
 /** Throws a RangeError that names the option when its value is of the wrong kind. */
 export type Check = (name: string, value: unknown) => void
@@ -48,6 +48,40 @@ export const handlers: Check = (name, value) => {
 
 export const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 
+const unknownOption = (name: string, key: string, known: ReadonlyArray<string>): string => {
+  const meant = meantBy(key, known)
+  const question = meant === undefined ? "" : `; did you mean ${JSON.stringify(meant)}?`
+  return `unknown option ${JSON.stringify(name)}: the options are ${known.join(", ")}${question}`
+}
+
+/** The name that a misspelt one stands for, if there is one like it: with the same words, or a few letters away. */
+const meantBy = (name: string, known: ReadonlyArray<string>): string | undefined => {
+  const plain = name.toLowerCase()
+  const byWords = known.filter((other) => other.toLowerCase().includes(plain) || plain.includes(other.toLowerCase()))
+  if (byWords.length === 1) return byWords[0]
+  const [nearest] = known
+    .map((other) => ({ other, distance: distanceOf(plain, other.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)
+  return nearest !== undefined && nearest.distance <= Math.max(2, name.length / 4) ? nearest.other : byWords[0]
+}
+
+/** How many letters have to be put in, taken out or replaced to make one word of the other. */
+const distanceOf = (a: string, b: string): number => {
+  // Whoever has given a longer name has meant no option.
+  if (a.length > 64) return a.length
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column)
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1]
+    for (const [j, other] of [...b].entries()) {
+      next.push(
+        Math.min((row[j] as number) + (letter === other ? 0 : 1), (row[j + 1] as number) + 1, (next[j] as number) + 1),
+      )
+    }
+    row = next
+  }
+  return row[b.length] as number
+}
+
 /**
  * Refuses options that nobody knows, and values of the wrong kind. An option that is `undefined` is not given.
  *
@@ -56,9 +90,7 @@ export const isObject = (value: unknown): value is object => typeof value === "o
 export const checkOptions = (options: object, checks: Readonly<Record<string, Check>>, prefix = ""): void => {
   for (const [key, value] of Object.entries(options)) {
     const name = `${prefix}${key}`
-    if (!Object.hasOwn(checks, key)) {
-      throw new RangeError(`there is no option ${JSON.stringify(name)}, but ${Object.keys(checks).join(", ")}`)
-    }
+    if (!Object.hasOwn(checks, key)) throw new RangeError(unknownOption(name, key, Object.keys(checks)))
     if (value !== undefined) checks[key]?.(name, value)
   }
 }

@@ -107,7 +107,7 @@ export class Outbound implements Deadline {
       if (this.#caller.lifecycle.calls === "fail") return this.#end(call, disconnected(lifecycle.cause, false))
     }
     if ((this.#line?.size ?? 0) >= settings.maxQueuedCalls) {
-      return this.#end(call, Exit.fail(CallQueueFullError.of(call.action, settings.maxQueuedCalls)))
+      return this.#end(call, Exit.fail(new CallQueueFullError({ action: call.action, limit: settings.maxQueuedCalls })))
     }
     this.#line ??= new Set()
     this.#line.add(call)
@@ -279,7 +279,7 @@ export class Outbound implements Deadline {
     for (const call of this.#all) {
       if (call.deadline > now || call.place === "nowhere") continue
       const { action, messageId, place, timeout } = call
-      this.settle(call, Exit.fail(TimeoutError.of(action, messageId, timeout, place === "wire")))
+      this.settle(call, Exit.fail(new TimeoutError({ action, messageId, timeout, sent: place === "wire" })))
     }
     let next = Number.POSITIVE_INFINITY
     for (const call of this.#onWire?.values() ?? []) next = Math.min(next, call.deadline)
@@ -342,7 +342,8 @@ export class Outbound implements Deadline {
   }
 }
 
-const disconnected = ({ code, reason }: CloseInfo, sent: boolean) => Exit.fail(DisconnectedError.of(code, reason, sent))
+const disconnected = ({ code, reason }: CloseInfo, sent: boolean) =>
+  Exit.fail(new DisconnectedError({ code, reason, sent }))
 
 const outcomeOf = (exit: Exit.Exit<unknown, CallFailure>): Outcome => {
   if (exit._tag === "Success") return "ok"

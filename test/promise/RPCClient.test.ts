@@ -1535,3 +1535,23 @@ const twice = (reply: (answer: unknown) => void, again: () => unknown) => {
 function fail(reason: unknown): never {
   throw reason
 }
+
+describe("reconfigure during an outage", () => {
+  it.each([
+    ["reconnect: false", { reconnect: false }],
+    ["a smaller maxReconnects", { maxReconnects: 1 }],
+  ])("with %s makes at most one more attempt, and closes", async (_, change) => {
+    const backoff = { initialDelay: 20, maxDelay: 20, randomisationFactor: 0 }
+    const { client, server, station } = await connected({}, { reconnect: true, maxReconnects: 1_000, backoff })
+    server.auth((_, reject) => reject(503))
+    const attempts = record(client, "connecting")
+    await Promise.all([next(client, "disconnect"), station.close()])
+    while (attempts.length < 3) await next(client, "connecting")
+    const closed = next(client, "close")
+    client.reconfigure(change)
+    const before = attempts.length
+    const [{ code, reason }] = await closed
+    expect(attempts.length - before).toBeLessThanOrEqual(1)
+    expect([code, reason]).toEqual([1001, expect.stringMatching(/^giving up: /)])
+  })
+})

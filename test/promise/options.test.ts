@@ -40,13 +40,13 @@ describe("an option that does not exist is refused, with its name, by", () => {
     it(name, () => {
       for (const json of evil) {
         const options = JSON.parse(json)
-        expect(() => take(options), json).toThrow(`there is no option "${Object.keys(options)[0]}"`)
+        expect(() => take(options), json).toThrow(`unknown option "${Object.keys(options)[0]}"`)
       }
     })
   }
 
   it("RPCClient, inside of backoff", () => {
-    expect(() => new RPCClient({ identity, backoff: { minDelay: 1 } as never })).toThrow('no option "backoff.minDelay"')
+    expect(() => new RPCClient({ identity, backoff: { minDelay: 1 } as never })).toThrow('unknown option "backoff.minDelay"')
   })
 })
 
