@@ -49,6 +49,8 @@ export class Outbound implements Deadline {
   /** Made with the first call, as the permits are. */
   #ids: MessageIds | undefined
   #permits: Semaphore.Semaphore | undefined
+  /** Permits that have been taken and are not in use. While a call is in line there are none. */
+  #atHand = 0
   /** By message id. */
   #onWire: Map<string, OutboundCall> | undefined
   /** In order of arrival. */
@@ -153,7 +155,9 @@ export class Outbound implements Deadline {
   }
 
   #takePermit(): boolean {
-    return Effect.runSync(this.#semaphore.takeIfAvailable(1))
+    if (this.#atHand === 0) return Effect.runSync(this.#semaphore.takeIfAvailable(1))
+    this.#atHand--
+    return true
   }
 
   get #semaphore(): Semaphore.Semaphore {
@@ -161,9 +165,11 @@ export class Outbound implements Deadline {
     return this.#permits
   }
 
-  /** Returns a permit. The first call in line leaves in this tick. */
+  /** Returns a permit. The first call in line leaves in this tick; where there is none, the next call will need the permit. */
   #release(): void {
-    Effect.runSync(this.#semaphore.release(1))
+    const inUse = (this.#onWire?.size ?? 0) + this.#atHand
+    if ((this.#line?.size ?? 0) === 0 && inUse < this.#caller.settings.callConcurrency) this.#atHand++
+    else Effect.runSync(this.#semaphore.release(1))
   }
 
   /** Makes sure that the line moves when a permit is returned. */
@@ -312,7 +318,11 @@ export class Outbound implements Deadline {
 
   /** `callConcurrency` has changed. */
   reconfigured(): void {
-    if (this.#permits !== undefined) Effect.runSync(this.#permits.resize(this.#caller.settings.callConcurrency))
+    if (this.#permits === undefined) return
+    const { callConcurrency } = this.#caller.settings
+    const atHand = this.#atHand
+    this.#atHand = 0
+    Effect.runSync(Effect.andThen(this.#permits.resize(callConcurrency), this.#permits.release(atHand)))
   }
 
   /** Calls `onIdle` once the calls that exist have ended. */
