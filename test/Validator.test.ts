@@ -9,16 +9,15 @@ import { Ocpp16 } from "../src/schemas/ocpp16.ts"
 import { Ocpp21 } from "../src/schemas/ocpp21.ts"
 import { Ocpp201 } from "../src/schemas/ocpp201.ts"
 import type * as Validator from "../src/Validator.ts"
-import type { Fault } from "../src/validator/Fault.ts"
+import { compile } from "../src/validator/compile.ts"
 import { fromSchema } from "../src/validator/fromSchema.ts"
-import * as Guard from "../src/validator/Guard.ts"
-import * as Rule from "../src/validator/Rule.ts"
+import type { Violation } from "../src/validator/Violation.ts"
 import { generate, messages, mutations, randomFrom } from "./schemas/official.ts"
 
 const check16 = (action: string, payload: unknown, part: Validator.Part = "request") =>
   Ocpp16.validator.check(action, part, payload)
 
-const faultsOf = (error: RPCError | undefined) => (error?.details.errors ?? []) as ReadonlyArray<Fault>
+const violationsOf = (error: RPCError | undefined) => (error?.details.errors ?? []) as ReadonlyArray<Violation>
 
 /** The verdict of a validator made of one Schema. */
 const judge = (request: Schema.Schema<unknown>) => {
@@ -83,7 +82,7 @@ describe("the error of an invalid payload", () => {
 
   it("lists all faults, missing properties first, then unknown ones, then wrong values", () => {
     const error = check16("StartTransaction", { extra: 1, timestamp: 5, connectorId: 0.5, idTag: "tag" })
-    expect(faultsOf(error)).toEqual([
+    expect(violationsOf(error)).toEqual([
       {
         instancePath: "",
         keyword: "required",
@@ -122,7 +121,7 @@ describe("the error of an invalid payload", () => {
     for (const payload of [huge, [huge], many, { ...start, idTag: huge }, { ...start, timestamp: huge }]) {
       const error = check16("StartTransaction", payload)
       expect(isRPCError(error)).toBe(true)
-      expect(faultsOf(error).length).toBeLessThanOrEqual(10)
+      expect(violationsOf(error).length).toBeLessThanOrEqual(10)
       expect(JSON.stringify(error?.details).length).toBeLessThan(4000)
       expect(Array.from(error?.message ?? "").length).toBeLessThanOrEqual(maxDescriptionLength)
     }
@@ -197,7 +196,7 @@ describe("a guard", () => {
       const action = protocol?.actions.get(name)
       const own = part === "request" ? action?.request : action?.kind === "call" ? action.response : undefined
       if (own === undefined) throw new Error(`${subprotocol} has no ${part} of ${name}`)
-      const { guard } = Guard.compile(Rule.of(fromSchema(own)))
+      const { guard } = compile(fromSchema(own))
       for (const optional of [0, 0.5, 1]) {
         const payload = generate(schema, { random, values: "extreme", optional, lists: "any" })
         expect(guard(JSON.parse(JSON.stringify(payload))), `${subprotocol} ${name} ${part}`).toBe(true)
