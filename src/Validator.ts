@@ -1,8 +1,8 @@
 /**
  * "Does this payload satisfy that action?"
  *
- * A validator gives the verdict on one payload: nothing when it is valid, otherwise the {@link RPCError} that says where
- * it fails, what was expected and what came, with the code that OCPP asks for. It never changes a value.
+ * A validator answers with nothing when a payload is valid, otherwise with the {@link RPCError} that OCPP asks for. The error
+ * names the place, the expectation and the actual value. A validator never changes a value.
  */
 import type { RPCError } from "./RPCError.ts"
 import { compile, type Guards } from "./validator/compile.ts"
@@ -11,22 +11,22 @@ import { Search } from "./validator/Search.ts"
 import type { Shape } from "./validator/Shape.ts"
 import { refusal, toError, unreadable } from "./validator/Violation.ts"
 
-/** Which payload of an action: of the CALL or SEND, or of the CALLRESULT. */
+/** One of the two payloads of an action: that of its CALL or SEND, or that of its CALLRESULT. */
 export type Part = "request" | "response"
 
-/** The verdict on the payloads of one subprotocol. */
+/** Judges the payloads of one subprotocol. */
 export interface Validator {
-  /** The subprotocol whose payloads it knows. */
+  /** The name of the subprotocol. */
   readonly subprotocol: string
   /**
-   * Judges a payload: `undefined` when it is valid, otherwise the error. The first violation decides its code and description,
-   * all of them (at most ten) are in its details. `null` is taken for `{}`. An action or part that the validator does not know
-   * gives an error of the code `ProtocolError`.
+   * Judges a payload: `undefined` means valid. The first violation decides the error's code and description; its details list
+   * all violations, at most ten. `null` is taken for `{}`. An unknown action or part gives a `ProtocolError`. The error has no
+   * stack trace: it is about the payload.
    */
   readonly check: (action: string, part: Part, payload: unknown) => RPCError | undefined
 }
 
-/** A validator of payloads whose shapes are known. Each shape is compiled when its first payload arrives. */
+/** Makes a validator of shapes. Each shape is compiled when its first payload arrives. */
 export const fromShapes = (
   subprotocol: string,
   shapeOf: (action: string, part: Part) => Shape | undefined,

@@ -1,8 +1,8 @@
 "use strict"
 
 /**
- * ajv and its companions, each loaded when it is first asked for. This file is CommonJS because `require` is the one way to load
- * a package late and without a promise that Node and bundlers understand.
+ * Loads ajv and its companions when they are first asked for. This file is CommonJS: only `require` loads a package late and
+ * without a promise, in Node and in a bundle.
  */
 exports.loadAjv = () => require("ajv")
 exports.loadFormats = () => require("ajv-formats")

@@ -1,8 +1,8 @@
 /**
  * Compiles JSON Schemas with ajv.
  *
- * ajv stops at the first error, or finds all of them: for one message of a few kilobytes, deflated, that may be hundreds of
- * thousands. So a payload is first read until something is wrong; only one of ordinary size is read again, for all that is.
+ * ajv stops at the first error or at the last, and one message of a kilobyte, inflated, may have hundreds of thousands of them. So
+ * a payload is read up to its first error. Only a payload of ordinary size is read again, for all of its errors.
  */
 import type { Ajv, ErrorObject, ValidateFunction } from "ajv"
 import { maxDescriptionLength, type RPCError } from "../RPCError.ts"
@@ -23,11 +23,11 @@ import { uniqueItems } from "./uniqueItems.ts"
 /** A JSON Schema (draft-07). One that stands for a payload has an `$id` such as `urn:Echo.req`. */
 export type JsonSchema = { readonly $id?: string; readonly [keyword: string]: unknown }
 
-/** Judges a payload: `undefined` when it is valid. */
+/** Judges a payload; `undefined` means valid. */
 export type Verdict = (payload: unknown) => RPCError | undefined
 
 /**
- * The verdicts of JSON Schemas by their ids.
+ * Compiles schemas to verdicts, by their ids.
  *
  * @throws when a schema is malformed, two have the same id, or a reference leads nowhere
  */
@@ -79,7 +79,7 @@ const acceptable = (id: string): string =>
 
 const scheme = "json-schema:/"
 
-/** A text of ajv's with the ids as the user wrote them. */
+/** Puts the ids in a text of ajv's back into the user's spelling. */
 export const original = (text: string): string => text.replaceAll(scheme, "urn:")
 
 const verdictBy = (validate: ValidateFunction, validateAll: () => ValidateFunction): Verdict => {
@@ -103,7 +103,7 @@ const verdictBy = (validate: ValidateFunction, validateAll: () => ValidateFuncti
 const errorsOf = (validate: ValidateFunction, payload: unknown): ReadonlyArray<ErrorObject> | undefined => {
   if (validate(payload) === true) return undefined
   const errors = validate.errors ?? []
-  // They hold the payload.
+  // The errors hold the payload.
   validate.errors = null
   return errors
 }

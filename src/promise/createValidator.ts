@@ -1,8 +1,8 @@
 /**
  * Validators for the promise face: of users' own JSON Schemas, and of the built-in versions.
  *
- * Both answer to the same schema ids, in the spelling of 1.6 (`urn:Echo.req`, `urn:Echo.conf`) and in that of 2.x
- * (`urn:EchoRequest`, `urn:EchoResponse`); `urn:Echo` is the request of a SEND.
+ * Both know a payload by its schema id, in the spelling of 1.6 (`urn:Echo.req`, `urn:Echo.conf`) or in that of 2.x
+ * (`urn:EchoRequest`, `urn:EchoResponse`). `urn:Echo` is the request of a SEND.
  */
 import type * as Core from "../Validator.ts"
 import { refusal } from "../validator/Violation.ts"
@@ -14,7 +14,7 @@ export type { JsonSchema } from "./compileSchemas.ts"
 
 /** Judges the payloads of one subprotocol. */
 export class Validator implements Core.Validator {
-  /** The subprotocol whose payloads it knows. */
+  /** The name of the subprotocol. */
   readonly subprotocol: string
   readonly check: Core.Validator["check"]
 
@@ -26,7 +26,7 @@ export class Validator implements Core.Validator {
   /**
    * Judges a value by the schema of an id.
    *
-   * @throws {RPCError} that says where the value fails and what was expected, or that there is no such schema.
+   * @throws {RPCError} when the value is not valid, or there is no such schema
    */
   validate(schemaId: string, value: unknown): true {
     const { action, part } = payloadOf(schemaId)
@@ -40,7 +40,7 @@ export class Validator implements Core.Validator {
 /** The validators of `ocpp1.6`, `ocpp2.0.1` and `ocpp2.1`. */
 export const standardValidators: ReadonlyArray<Validator> = names.map((name) => new Validator(name, checkBy(name)))
 
-/** Which payload of which action a schema id stands for. */
+/** The payload that a schema id stands for. */
 const payloadOf = (schemaId: string): { readonly action: string; readonly part: Core.Part } => {
   const name = schemaId.replace(/^urn:/, "")
   const [, action, suffix] = /^(.+?)(\.req|\.conf|Request|Response)$/.exec(name) ?? [undefined, name, ".req"]
@@ -48,7 +48,7 @@ const payloadOf = (schemaId: string): { readonly action: string; readonly part: 
 }
 
 /**
- * A validator made of JSON Schemas, whole draft-07, which may refer to each other by `$id`.
+ * Makes a validator of JSON Schemas (all of draft-07), which may refer to each other by `$id`.
  *
  * @param subprotocol the name of the subprotocol that the schemas describe
  * @throws {TypeError} when a schema is malformed, two have the same id, or a reference leads nowhere

@@ -1,4 +1,4 @@
-/** The keyword `uniqueItems` in one pass over the items: ajv's own compares each item with every other. */
+/** The keyword `uniqueItems` in one pass over the items; ajv's own compares each item with every other. */
 import type { FuncKeywordDefinition, SchemaValidateFunction } from "ajv"
 
 export const uniqueItems: FuncKeywordDefinition = {
@@ -30,7 +30,7 @@ const identical = (items: ReadonlyArray<unknown>): readonly [number, number] | u
   return pair
 }
 
-/** A text that two values have in common when they are the same in JSON, whatever the order of their properties. */
+/** A text that equal JSON values have in common, whatever the order of their properties. */
 const canonical = (value: unknown): string => {
   if (typeof value === "string") return JSON.stringify(value)
   if (typeof value !== "object" || value === null) return String(value)

@@ -1,23 +1,23 @@
 /**
- * The words that the message schemas are written in.
+ * The vocabulary of the message schemas.
  *
- * Each is an ordinary Effect Schema of JSON as it is on the wire, and exact by itself: `Schema.is(BootNotificationRequest)`
- * gives the verdict of the official JSON Schema without any parse option. The filters carry what generates valid payloads,
- * and an id by which the validator knows the JSON Schema keyword that they stand for.
+ * Each word is an ordinary Effect Schema of JSON as it is on the wire, and exact by itself: `Schema.is(BootNotificationRequest)`
+ * gives the verdict of the official JSON Schema without any parse option. Filters carry hints for generating valid payloads,
+ * and an id by which the validator recognizes the JSON Schema keyword.
  */
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
 import { kinds, unknownPropertyId } from "../validator/Constraint.ts"
 
-/** A filter that does nothing beside its predicate: it runs for every string and number of every payload. */
+/** A filter that does nothing but call its predicate: it runs for every string and number of every payload. */
 const filter = <T>(accepts: (value: T) => boolean, annotations: Schema.Annotations.Filter): SchemaAST.Filter<T> =>
   new SchemaAST.Filter<T>(
     (value, _ast, options) => (accepts(value) ? undefined : new SchemaIssue.InvalidValue(undefined, value, options)),
     annotations,
   )
 
-/** The annotation by which the validator recognizes a filter that Effect does not have. */
+/** The annotation by which the validator recognizes a filter of ours. */
 const identified = (id: string) => ({ representation: { id, payload: null } })
 
 /** The Schema of an object with known properties only; its `Type` is `Self`. */
@@ -142,9 +142,9 @@ export const tenths: Schema.Number = number.check(
   }),
 )
 
-/** A Schema of one kind of date-times; it generates those of some forms, given by what may follow the minute. */
+/** A Schema of date-times. It generates texts that match `start` and then one of `ends`. */
 const dateTimeOf = (kind: "dateTime" | "isoDateTime", start: string, ends: ReadonlyArray<string>): Schema.String => {
-  // A pattern for each form: of a pattern with optional parts the shortest texts would be generated, and no others.
+  // One pattern for each form: from a pattern with optional parts, Effect generates only the shortest texts.
   const [first, ...others] = ends.map((end) => ({ source: `^${start}${end}$`, flags: "" }))
   return Schema.String.check(
     filter(kinds[kind].accepts, {
@@ -169,8 +169,8 @@ export const dateTime: Schema.String = dateTimeOf(
 )
 
 /**
- * A date-time of ISO 8601, as OCPP 1.6 asks: a {@link dateTime} that may have a blank for the `T`, a comma for the point of its
- * fraction, no seconds, and an offset such as `+0200` or `+02` or none at all.
+ * A date-time of ISO 8601, as OCPP 1.6 asks. Beside a {@link dateTime}, a blank for the `T`, a comma in the fraction, a time
+ * without seconds, and an offset such as `+0200` or `+02` or none are allowed.
  */
 export const isoDateTime: Schema.String = dateTimeOf(
   "isoDateTime",

@@ -1,32 +1,32 @@
-/** Constraints: what OCPP's messages ask of a value beside its type, each under its JSON Schema keyword. */
+/** Constraints on values beside their types, each under its JSON Schema keyword. */
 import { codePoints, isDateTime, isIsoDateTime, isTenths, isUri } from "./Formats.ts"
 import type { Place, Search } from "./Search.ts"
 import { counted } from "./wording.ts"
 
-/** One constraint on values whose type has been checked before. */
+/** A constraint on values of a type that has been checked before. */
 export interface Constraint {
   readonly keyword: string
   /** The expectation in words. */
   readonly expected: string
   readonly accepts: (value: unknown) => boolean
-  /** A JavaScript expression over a variable; when it is true, {@link accepts} need not be asked. */
+  /** A JavaScript expression over a variable; where it is true, {@link accepts} need not be asked. */
   readonly quick: ((variable: string) => string) | undefined
-  /** Notes the violations of a value that is not accepted; `undefined` when keyword and expectation say it all. */
+  /** Notes the violations of a value that is not accepted; `undefined` where keyword and expectation say enough. */
   readonly explain: ((value: unknown, at: Place, search: Search) => void) | undefined
-  /** Whether the constraints that follow do not matter when this one is broken. */
+  /** Hides the constraints after it when it is broken. */
   readonly isFinal: boolean
   /** The constraint as data; `undefined` when its kind is not one of {@link kinds}. */
   readonly data: Data | undefined
 }
 
-/** A kind of constraint, and its bound if it has one. */
+/** The kind of a constraint, and its bound if it has one. */
 export type Data = readonly [kind: Kind, bound?: number]
 
 export type Kind = keyof typeof kinds
 
 interface Definition {
   readonly keyword: string
-  /** The id by which an Effect Schema has this constraint, in its annotation `representation`. */
+  /** The id of the same constraint in the `representation` annotation of a Schema. */
   readonly id: string
   readonly expected: (bound: number) => string
   readonly accepts: (value: never, bound: number) => boolean
@@ -93,7 +93,7 @@ export const kinds = {
   },
 } as const satisfies Record<string, Definition>
 
-/** The id of the constraint by which a Schema refuses the properties that it does not name. */
+/** The id of the filter that makes a Schema refuse the properties that it does not name. */
 export const unknownPropertyId = "effect-ocpp/unknownProperty"
 
 /** The kinds by their ids. */
@@ -101,10 +101,10 @@ export const kindsById: ReadonlyMap<unknown, Kind> = new Map(
   (Object.keys(kinds) as Array<Kind>).map((kind) => [kinds[kind].id, kind] as const),
 )
 
-/** Whether constraints of this kind have a bound. */
+/** Says whether constraints of a kind have a bound. */
 export const isBounded = (kind: Kind): boolean => kinds[kind].expected.length > 0
 
-/** A constraint of one of the {@link kinds}. */
+/** Makes a constraint of one of the {@link kinds}. */
 export const known = (...data: Data): Constraint => {
   const [kind, bound = 0] = data
   const { accepts, keyword, quick, ...words }: Definition = kinds[kind]
@@ -112,7 +112,7 @@ export const known = (...data: Data): Constraint => {
   return {
     keyword,
     expected,
-    // The value has the type that the kind is about: its shape says so.
+    // The shape has checked the type that the kind is about.
     accepts: data.length === 1 ? (accepts as Constraint["accepts"]) : (value) => accepts(value as never, bound),
     quick: quick && ((variable) => quick(variable, bound)),
     explain: undefined,

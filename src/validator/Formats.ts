@@ -1,6 +1,6 @@
-/** JSON Schema's formats and other keywords as predicates. Everything here runs for every payload. */
+/** Predicates for formats and other keywords of JSON Schema. They run for every payload. */
 
-/** How many Unicode code points a text has; half a surrogate pair is one. */
+/** The number of Unicode code points in a text; half a surrogate pair counts as one. */
 export const codePoints = (text: string): number => {
   let count = text.length
   for (let index = 1; index < text.length; index++) {
@@ -12,7 +12,7 @@ export const codePoints = (text: string): number => {
 const isHighSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xd800
 const isLowSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xdc00
 
-/** Whether a number is a multiple of 0.1 in the decimal meaning, so 8.1 and 0.3 are two of them. */
+/** Says whether a number is a multiple of 0.1 in the decimal meaning: 8.1 and 0.3 are. */
 export const isTenths = (value: number): boolean => Number.isInteger(value) || Math.round(value * 10) / 10 === value
 
 const date = /\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])/.source
@@ -31,7 +31,7 @@ const daysInMonth = (year: number, month: number): number => {
   return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28
 }
 
-/** Whether the minute of a leap second is the last one of a day in UTC, where leap seconds are (RFC 3339 §5.7). */
+/** Says whether the minute of a leap second is the last of a day in UTC: others have none (RFC 3339 §5.7). */
 const isLastMinuteOfUtcDay = (value: string): boolean => {
   const [, sign, hours = "0", minutes = "0"] = /([+-])(\d\d)(?::?(\d\d))?$/.exec(value) ?? []
   const local = 60 * Number(value.slice(11, 13)) + Number(value.slice(14, 16))
@@ -43,15 +43,15 @@ const isDateTimeOf = (grammar: RegExp) => (value: string) =>
   grammar.test(value) &&
   (value.slice(8, 10) <= "28" ||
     Number(value.slice(8, 10)) <= daysInMonth(Number(value.slice(0, 4)), Number(value.slice(5, 7)))) &&
-  // Without seconds there is an offset in this place, and none has so many hours.
+  // Without seconds an offset stands in this place, and no offset has 60 hours.
   (value.slice(17, 19) !== "60" || isLastMinuteOfUtcDay(value))
 
-/** A date-time of RFC 3339 §5.6: lower-case `t` and `z`, fractions and leap seconds included. */
+/** Says whether a text is a date-time of RFC 3339 §5.6; lower-case `t` and `z`, fractions and leap seconds are allowed. */
 export const isDateTime = isDateTimeOf(rfc3339)
 
 /**
- * A date-time of ISO 8601 as chargers send it: a {@link isDateTime date-time} that may have a blank for the `T`, a comma for
- * the point of its fraction, no seconds, and an offset such as `+0200` or `+02` or none at all.
+ * Says whether a text is a date-time of ISO 8601 as chargers send it. Beside {@link isDateTime}, a blank for the `T`, a comma in
+ * the fraction, a time without seconds, and an offset such as `+0200` or `+02` or none are allowed.
  */
 export const isIsoDateTime = isDateTimeOf(iso8601)
 
@@ -85,5 +85,5 @@ const uriGrammar = (() => {
   return new RegExp(`^[a-z][a-z0-9+\\-.]*:${path}(?:\\?${tail})?(?:#${tail})?$`, "i")
 })()
 
-/** Whether a text is an absolute URI. */
+/** Says whether a text is an absolute URI. */
 export const isUri = (value: string): boolean => uriGrammar.test(value)

@@ -55,7 +55,7 @@ export const addIssue = (issue: SchemaIssue.Issue, value: unknown, at: Place, se
   }
 }
 
-/** Notes what a filter found: in its own words where it has some, else by the expectation that it is annotated with. */
+/** Notes the violation that a filter found: in the filter's own words where it has some, else by its expectation. */
 export const addFilter = (
   filter: SchemaAST.Filter<never>,
   issue: SchemaIssue.Issue,
@@ -91,7 +91,7 @@ const addPointer = (
   }
 }
 
-/** Whether a property may have no value at all: so `closed` refuses the properties that it does not know. */
+/** Says whether a property must not exist: `closed` refuses unknown properties by this. */
 const isNever = (issue: SchemaIssue.Issue): boolean => issue._tag === "InvalidType" && issue.ast._tag === "Never"
 
 const format = SchemaIssue.makeFormatterDefault()
@@ -141,7 +141,7 @@ const keywordsOfArrays: ReadonlyMap<unknown, string> = new Map<string, string>([
   ["effect/schema/isBetweenLength", "minItems"],
 ])
 
-/** The keyword that a filter stands for, on an array or on anything else; `undefined` when JSON Schema has none for it. */
+/** The JSON Schema keyword of a filter, on an array or on any other value; `undefined` when there is none. */
 export const keywordOf = (filter: SchemaAST.Filter<never>, onArray: boolean): string | undefined =>
   (onArray ? keywordsOfArrays : keywords).get(filter.annotations?.representation?.id)
 

@@ -1,8 +1,8 @@
-/** Shapes written down as JSON, and read again. */
+/** Reads and writes shapes as JSON. */
 import * as Constraint from "./Constraint.ts"
 import type { Shape } from "./Shape.ts"
 
-/** Shapes as JSON: each once, with the numbers of those inside it, and the number of each that has a name. */
+/** Shapes as JSON. Each stands there once and refers to those inside it by number; some have names. */
 export interface Packed {
   readonly shapes: ReadonlyArray<PackedShape>
   readonly names: Readonly<Record<string, number>>
@@ -18,7 +18,7 @@ type PackedShape =
 /**
  * Writes shapes down.
  *
- * @throws {TypeError} when there is a shape among them that is not data
+ * @throws {TypeError} when a shape is not data
  */
 export const pack = (named: Iterable<readonly [name: string, Shape]>): Packed => {
   const shapes: Array<PackedShape> = []
@@ -66,7 +66,7 @@ const dataOf = ({ data, expected }: Constraint.Constraint): Constraint.Data => {
   throw new TypeError(`the constraint "${expected}" cannot be written down`)
 }
 
-/** Reads shapes by their names, each when it is first asked for. */
+/** Reads shapes by name, each when it is first asked for. */
 export const unpack = ({ names, shapes }: Packed): ((name: string) => Shape | undefined) => {
   const read = new Map<number, Shape>()
   const shapeOf = (number: number): Shape => {

@@ -3,32 +3,32 @@ import { maxDescriptionLength } from "../RPCError.ts"
 import { maxViolations, type Violation } from "./Violation.ts"
 import { shortened } from "./wording.ts"
 
-/** The place of a value in a payload: the key of a member of the value at another place, or nothing for the payload itself. */
+/** The place of a value: a member of the value at another place, or `undefined` for the payload itself. */
 export type Place = { readonly of: Place; readonly key: PropertyKey } | undefined
 
-/** The violations that have been found. */
+/** Collects violations. */
 export class Search {
   readonly violations: Array<Violation> = []
   readonly #guards: ReadonlyMap<object, (value: unknown) => boolean>
 
-  /** @param guards say of values of some shapes whether they are certainly valid */
+  /** @param guards by shape; they say whether a value is certainly valid */
   constructor(guards: ReadonlyMap<object, (value: unknown) => boolean>) {
     this.#guards = guards
   }
 
-  /** Whether there are as many violations as an error lists: then nothing needs to be looked at any more. */
+  /** Says whether there are as many violations as an error lists: then the search may end. */
   get isFull(): boolean {
     return this.violations.length >= maxViolations
   }
 
-  /** Whether there is certainly nothing to find in a value. */
+  /** Says whether a value certainly has no violations. */
   canSkip(shape: object, value: unknown): boolean {
-    // A property that someone gave to all objects would pass for the value's own.
+    // A property that a program gave to all objects would pass for the value's own.
     for (const _ in Object.prototype) return false
     return this.#guards.get(shape)?.(value) ?? false
   }
 
-  /** Notes a violation; one too many is forgotten. */
+  /** Notes a violation, unless the search is full. */
   add(at: Place, keyword: string, expected: string, actual: string, message?: string): void {
     if (this.isFull) return
     this.violations.push({
@@ -41,10 +41,10 @@ export class Search {
   }
 }
 
-/** No OCPP message has a longer pointer; the payload of a Schema that refers to itself may. */
+/** The longest pointer in characters. Only the payload of a recursive Schema reaches it. */
 const maxPointerLength = 200
 
-/** The JSON Pointer (RFC 6901) to a place. Keys that came with the payload may be long. */
+/** The JSON Pointer (RFC 6901) to a place. Long keys of a payload are shortened. */
 const pointerTo = (place: Place): string => {
   const steps: Array<string> = []
   for (let at = place; at !== undefined; at = at.of) {

@@ -1,12 +1,11 @@
 /**
- * Shapes: what payloads have to look like, as data.
+ * Shapes: the forms of payloads as data.
  *
- * A Schema of Effect's becomes a shape (`fromSchema`), and shapes can be written down (`Packed`), so that a program can
- * validate without loading Schemas. A shape is told in two ways: as code that is quick to say yes (`compile`), and as a search
- * for violations (`explain`).
+ * A Schema becomes a shape (`fromSchema`). A shape can be written down (`Packed`), so that a program validates without loading
+ * Schemas. Two functions read shapes: `compile` makes code that quickly says yes, and `explain` searches for violations.
  *
- * Shapes describe what `JSON.stringify` would send: only an object's own enumerable properties count, one whose value is
- * `undefined` is absent, and an object that has a `toJSON` method is none.
+ * Shapes describe the output of `JSON.stringify`: only an object's own enumerable properties count, a property that is
+ * `undefined` is absent, and an object with a `toJSON` method is not taken for an object.
  */
 import type { Constraint } from "./Constraint.ts"
 import type { Place, Search } from "./Search.ts"
@@ -30,7 +29,7 @@ export interface ArrayShape {
 export interface ObjectShape {
   readonly is: "object"
   readonly properties: ReadonlyMap<string, Property>
-  /** The shape of the properties that are not named; `undefined` when there must be none. */
+  /** The shape of all other properties; `undefined` when there must be none. */
   readonly others: Shape | undefined
 }
 
@@ -45,7 +44,7 @@ export interface SuspendedShape {
   readonly shape: () => Shape
 }
 
-/** The verdict of someone else, where JSON Schema has no word for a shape. */
+/** A shape that JSON Schema has no word for; Effect decides. */
 export interface ForeignShape {
   readonly is: "foreign"
   readonly accepts: (value: unknown) => boolean
@@ -53,5 +52,5 @@ export interface ForeignShape {
   readonly explain: (value: unknown, at: Place, search: Search) => void
 }
 
-/** Accepts every value. */
+/** The shape of every value. */
 export const anything: Shape = { is: "anything" }

@@ -1,7 +1,8 @@
 /**
- * One thing that is wrong with a payload, and the error that tells of some of them.
+ * Violations, and the errors that tell of them.
  *
- * A violation is a place, the JSON Schema keyword that is broken there, what was expected, and what came.
+ * A violation is one thing wrong with a payload. It has a place, the JSON Schema keyword that is broken there, the expectation,
+ * and the actual value in a few words.
  */
 import { type Code, createRPCError, maxDescriptionLength, type RPCError } from "../RPCError.ts"
 import { quoted, shortened } from "./wording.ts"
@@ -17,14 +18,14 @@ export interface Violation {
   readonly actual: string
 }
 
-/** How many violations an error lists. */
+/** The number of violations that an error lists at most. */
 export const maxViolations = 10
 
-/** Keyword, expectation, value and message for an object that lacks a property. */
+/** The keyword, expectation, value and message when an object lacks a property. */
 export const missing = (name: string) =>
   ["required", `property ${quoted(name)}`, "none", `property ${quoted(name)} is missing`] as const
 
-/** Keyword, expectation, value and message for an object that has a property it must not have. */
+/** The keyword, expectation, value and message when an object has a property that it must not have. */
 export const unknown = (name: string) =>
   ["additionalProperties", `no property ${quoted(name)}`, "one", `property ${quoted(name)} is unknown`] as const
 
@@ -45,27 +46,27 @@ const codes: ReadonlyMap<string, Code> = new Map<string, Code>([
   ["multipleOf", "PropertyConstraintViolation"],
 ])
 
-/** The code that OCPP asks for when a keyword is broken: `FormatViolation` for those that have no other. */
+/** The code that OCPP asks for when a keyword is broken; `FormatViolation` for a keyword without a code of its own. */
 export const codeOf = (keyword: string): Code => codes.get(keyword) ?? "FormatViolation"
 
-/** The error for these violations: the first decides its code and description, all are in `details.errors`. */
+/** The error for some violations. The first decides its code and description; `details.errors` lists all. */
 export const toError = (violations: readonly [Violation, ...Array<Violation>]): RPCError => {
   const [first] = violations
   const description = `${first.instancePath === "" ? "/" : first.instancePath}: ${first.message}`
   return refusal(codeOf(first.keyword), shortened(description, maxDescriptionLength), { errors: violations })
 }
 
-/** The error for a payload that cannot be looked at: a getter throws, or it nests deeper than the stack. */
+/** The error for an unreadable payload: a getter throws, or the payload nests deeper than the stack. */
 export const unreadable = (): RPCError =>
   refusal("FormatViolation", "/: expected a readable payload; got one that cannot be read")
 
 /**
- * An error without a stack trace. It is about a payload, not about a place in a program: the frames would be those of the
- * dispatcher, the same for every payload, and they take longer than finding the violation.
+ * Makes an error without a stack trace. It is about a payload and not about a place in a program, and capturing the frames of
+ * the dispatcher takes longer than finding the violations.
  */
 export const refusal = (code: Code, message: string, details: Readonly<Record<string, unknown>> = {}): RPCError => {
   const { stackTraceLimit } = Error
-  // Where the intrinsics are frozen this changes nothing, and throws nothing.
+  // Changes nothing, and throws nothing, where the intrinsics are frozen.
   Reflect.set(Error, "stackTraceLimit", 0)
   const error = createRPCError(code, message, details)
   Reflect.set(Error, "stackTraceLimit", stackTraceLimit)

@@ -1,8 +1,8 @@
 /**
- * Compiles a shape to guards: generated code that says quickly whether a value is valid.
+ * Compiles a shape to guards: generated code that quickly says whether a value is valid.
  *
- * A guard's yes is final. Its no is not: the code is written for payloads as `JSON.parse` makes them, and says no to objects of
- * a class and to properties that are `undefined`. Whoever is told no searches for violations.
+ * A guard's yes is final. Its no is not: the code is written for values from `JSON.parse`, and says no to instances of classes and
+ * to properties that are `undefined`. After a no, `explain` decides.
  */
 import type { Constraint } from "./Constraint.ts"
 import type { ArrayShape, ObjectShape, Property, Shape } from "./Shape.ts"
@@ -10,21 +10,21 @@ import type { ArrayShape, ObjectShape, Property, Shape } from "./Shape.ts"
 /** Says whether a value is certainly valid. */
 export type Guard = (value: unknown) => boolean
 
-/** The guard of a shape, and those of the objects inside. */
+/** The guard of a shape, and those of the shapes inside. */
 export interface Guards {
   readonly guard: Guard
-  /** Empty when a shape contains itself: asking at each level of a payload would read it as often as it is deep. */
+  /** Empty for a recursive shape: asking at each level would read a payload as often as it is deep. */
   readonly inside: ReadonlyMap<Shape, Guard>
 }
 
-/** Compiles a shape. Where generating code is forbidden its guard always says no. */
+/** Compiles a shape. Where code generation is forbidden, its guard always says no. */
 export const compile = (shape: Shape): Guards => {
   const code = new Code()
   const isValid = code.expression(shape, "v")
   const source = [
     '"use strict"',
     ...code.functions,
-    // A property that someone gave to all objects would pass for the payload's own.
+    // A property that a program gave to all objects would pass for the payload's own.
     "const guard = (v) => {\nfor (const k in Object.prototype) return false",
     `return ${isValid}\n}`,
     `return [guard, [${[...code.names.values()].join(", ")}]]`,
@@ -42,12 +42,12 @@ export const compile = (shape: Shape): Guards => {
 class Code {
   readonly constants: Array<unknown> = []
   readonly functions: Array<string> = []
-  /** The names of the functions. */
+  /** The names of the functions, by shape. */
   readonly names = new Map<Shape, string>()
   isRecursive = false
   readonly #constantNames = new Map<unknown, string>()
 
-  /** An expression over a variable that is true when its value is certainly of a shape. */
+  /** An expression that is true when the value of a variable certainly has a shape. */
   expression(shape: Shape, x: string): string {
     switch (shape.is) {
       case "anything":
@@ -72,7 +72,7 @@ class Code {
     }
   }
 
-  /** An expression that is true when another is, and the value satisfies all constraints. */
+  /** An expression that is true when `type` is true and all constraints are satisfied. */
   #all(type: string, constraints: ReadonlyArray<Constraint>, x: string): string {
     const satisfied = constraints.map(({ accepts, quick }) => {
       const call = `${this.#constant(accepts)}(${x})`
@@ -81,7 +81,7 @@ class Code {
     return [type, ...satisfied].join(" && ")
   }
 
-  /** The name of a constant, which stands in the code once for each key. */
+  /** The name of a constant; equal keys share one. */
   #constant(key: unknown, value = key): string {
     let name = this.#constantNames.get(key)
     if (name === undefined) {
@@ -91,12 +91,12 @@ class Code {
     return name
   }
 
-  /** The name of a function of `v`, which is written once for each shape. */
+  /** The name of a function of `v`; each shape has one. */
   #function(shape: Shape, body: () => string): string {
     let name = this.names.get(shape)
     if (name === undefined) {
       name = `f${this.names.size}`
-      // A shape may contain itself, so its function has a name before it has a body.
+      // A shape may contain itself, so the name comes before the body.
       this.names.set(shape, name)
       this.functions.push(`const ${name} = (v) => {\n${body()}\n}`)
     }
@@ -132,7 +132,7 @@ class Code {
       : `x = v[${JSON.stringify(name)}]; if (x !== undefined) { if (!(${isValid})) return false; n++ }`
   }
 
-  /** Looks for the required properties once more, because one that cannot be enumerated is not sent. */
+  /** Looks for the required properties once more: a property that is not enumerable is not sent. */
   #others(required: ReadonlyArray<string>, others: Shape): string {
     const check =
       others.is === "anything"
@@ -149,7 +149,7 @@ class Code {
   }
 }
 
-/** All properties are known when there are as many as have been found: the required ones and `n` others. */
+/** Says yes when there are no more properties than have been found: the required ones and `n` others. */
 const noOthers = (required: ReadonlyArray<string>): string => `
       for (const k in v) n--
       return n === ${-required.length}`

@@ -1,8 +1,8 @@
 /**
- * The shape of a Schema's `Type`.
+ * Makes shapes of Schemas.
  *
- * Nodes that JSON Schema has too (objects, arrays, strings, numbers, enumerations) have shapes of their own. Any other node, and
- * any filter that is not one of our constraints, is left to Effect.
+ * Objects, arrays, strings, numbers and enumerations become shapes of their own. Effect decides about all other nodes, and about
+ * filters that are not one of our constraints.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -27,7 +27,7 @@ const fromAst = (ast: SchemaAST.AST): Shape => {
   return shape
 }
 
-/** The shape of a node that JSON Schema has too. */
+/** The shape of a node that JSON Schema has, too; `undefined` for any other. */
 const shapeOf = (ast: SchemaAST.AST): Shape | undefined => {
   switch (ast._tag) {
     case "String":
@@ -80,7 +80,7 @@ const objectOf = (ast: SchemaAST.Objects): Shape | undefined => {
   return { is: "object", properties: new Map(properties), others: others === "none" ? undefined : others }
 }
 
-/** The shape of the properties that an object does not name; nothing when JSON Schema has no such objects. */
+/** The shape of the properties that an object does not name; `undefined` when JSON Schema has no such objects. */
 const othersOf = (ast: SchemaAST.Objects): Shape | "none" | undefined => {
   const [index, ...more] = ast.indexSignatures
   if (ast.propertySignatures.some(({ name }) => typeof name === "symbol") || more.length > 0) return undefined
@@ -97,7 +97,7 @@ const othersOf = (ast: SchemaAST.Objects): Shape | "none" | undefined => {
   return refusesAll ? "none" : undefined
 }
 
-/** Any other node: the verdict of Effect's parser. */
+/** The shape of any other node: Effect's parser decides. */
 const foreign = (ast: SchemaAST.AST): Shape => {
   const schema = Schema.make<Schema.Codec<unknown>>(ast)
   const decode = SchemaParser.decodeUnknownResult(schema)
@@ -105,14 +105,14 @@ const foreign = (ast: SchemaAST.AST): Shape => {
     is: "foreign",
     accepts: SchemaParser.is(schema),
     explain: (value, at, search) => {
-      // The parser stops after the first issue, or not at all.
+      // The parser stops after the first issue or after the last.
       const result = decode(value, { errors: isOrdinary(value) ? "all" : "first" })
       if (Result.isFailure(result)) addIssue(result.failure, value, at, search)
     },
   }
 }
 
-/** The filters of a node, those of groups included. */
+/** The filters of a node, including those in groups. */
 const filtersOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.Filter<never>> => (ast.checks ?? []).flatMap(ungrouped)
 
 const ungrouped = (check: SchemaAST.Check<never>): ReadonlyArray<SchemaAST.Filter<never>> =>
@@ -120,7 +120,7 @@ const ungrouped = (check: SchemaAST.Check<never>): ReadonlyArray<SchemaAST.Filte
 
 type Representation = { readonly id?: unknown; readonly payload?: unknown }
 
-/** The constraints that a node's filters are. */
+/** Makes constraints of a node's filters. */
 const constraintsOf = (
   ast: SchemaAST.AST,
   matters: (representation: Representation) => boolean = () => true,
@@ -129,7 +129,7 @@ const constraintsOf = (
     .filter((filter) => matters(filter.annotations?.representation ?? {}))
     .map((filter) => known(filter, ast) ?? foreignConstraint(filter, ast))
 
-/** The constraint that a filter is, when it is of a kind of ours and has no words of its own. */
+/** The constraint of a filter that is one of our kinds and has no words of its own; `undefined` for any other. */
 const known = (filter: SchemaAST.Filter<never>, ast: SchemaAST.AST): Constraint.Constraint | undefined => {
   const { id, payload } = filter.annotations?.representation ?? {}
   const kind = Constraint.kindsById.get(id)
@@ -144,7 +144,7 @@ const known = (filter: SchemaAST.Filter<never>, ast: SchemaAST.AST): Constraint.
 
 const options: SchemaAST.ParseOptions = {}
 
-/** The constraint of any other filter: its own verdict. */
+/** The constraint of any other filter: its predicate decides. */
 const foreignConstraint = (filter: SchemaAST.Filter<never>, ast: SchemaAST.AST): Constraint.Constraint => {
   // The node's type has been checked before.
   const run = (value: unknown) => filter.run(value as never, ast, options)

@@ -1,9 +1,12 @@
-/** How large a payload may be for all of its violations to be looked for at once, by those who cannot stop after ten. */
+/**
+ * Tells ordinary payloads from large ones. Validators that cannot stop after ten violations find all of them in ordinary
+ * payloads, and only the first in large ones.
+ */
 
-/** How many values an ordinary payload has at most, itself included; a key counts as one more for each 32 characters. */
+/** The most values in an ordinary payload, including itself; a key counts as one more for every 32 characters. */
 export const ordinaryValues = 1000
 
-/** Whether a value is of ordinary size. Looks at no more values than that. */
+/** Says whether a value is of ordinary size. Reads no more than {@link ordinaryValues}. */
 export const isOrdinary = (value: unknown): boolean => {
   let count = 1
   const unread = [value]

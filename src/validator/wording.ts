@@ -1,4 +1,4 @@
-/** Words for errors: values are described, never copied, and everything is short, however large the payload. */
+/** Words for errors. A value is described, never copied, and every text is short, however large the payload. */
 import { codePoints } from "./Formats.ts"
 
 /** A number of things, for instance "1 item" or "2 items". */
@@ -14,7 +14,7 @@ export const shortened = (text: string, length: number): string => {
 /** A property's name or a string, in quotes, shortened. */
 export const quoted = (text: string): string => JSON.stringify(shortened(text, 40))
 
-/** Alternatives in quotes, as many as a description has room for. */
+/** Alternatives in quotes, as many as fit into a description. */
 export const alternatives = (values: ReadonlyArray<unknown>): string => {
   const words = values.map((value) => (typeof value === "string" ? quoted(value) : String(value)))
   if (words.length === 1) return words.join()
@@ -24,7 +24,7 @@ export const alternatives = (values: ReadonlyArray<unknown>): string => {
 
 const maxListLength = 120
 
-/** A value in a few words. */
+/** Describes a value in a few words. */
 export const describe = (value: unknown): string => {
   switch (typeof value) {
     case "string":
@@ -42,7 +42,7 @@ export const describe = (value: unknown): string => {
   }
 }
 
-/** A value that broke a keyword, in a few words: its length where the keyword is about that. */
+/** Describes a value that broke a keyword: by its length where the keyword is about length, else by {@link describe}. */
 export const describeFor = (keyword: string, value: unknown): string => {
   if (Array.isArray(value) && keyword.endsWith("Items")) return counted(value.length, "item")
   return typeof value === "string" && keyword.endsWith("Length")
@@ -50,5 +50,5 @@ export const describeFor = (keyword: string, value: unknown): string => {
     : describe(value)
 }
 
-/** Whether `JSON.stringify` would write something else than the object's own properties. */
+/** Says whether `JSON.stringify` writes something else than the object's own properties. */
 export const hasToJson = (value: object): boolean => "toJSON" in value && typeof value.toJSON === "function"
