@@ -3,9 +3,11 @@
  * loading a file costs a program's start more than reading it.
  *
  * The promise face reads the messages of the versions as text. Here `promise/messages.js`, which makes that text of the Schemas,
- * is replaced by what it evaluates to; so the promise face loads no Schemas.
+ * is replaced by what it evaluates to; so the promise face loads no Schemas. CommonJS stays a file of its own: in it bundlers of
+ * users find what it requires.
  */
-import { readFileSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { basename } from "node:path"
 import { rolldown } from "rolldown"
 
 const root = new URL("../", import.meta.url)
@@ -24,7 +26,18 @@ const entries = Object.values(exports)
 const bundle = await rolldown({
   input: Object.fromEntries(entries.map((name) => [name, fromRoot(`build/${name}.js`)])),
   external: (id) => !id.startsWith(".") && !id.startsWith("/"),
+  plugins: [
+    {
+      name: "keep-commonjs",
+      resolveId: {
+        filter: { id: /\.cjs$/ },
+        handler: (id) => ({ id: fromRoot(`dist/internal/${basename(id)}`), external: "relative" }),
+      },
+    },
+  ],
 })
+mkdirSync(fromRoot("dist/internal"), { recursive: true })
+copyFileSync(fromRoot("src/promise/ajv.cjs"), fromRoot("dist/internal/ajv.cjs"))
 await bundle.write({
   dir: fromRoot("dist"),
   format: "esm",

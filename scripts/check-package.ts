@@ -55,7 +55,7 @@ try {
     .map(({ path }) => path)
     .filter(
       (path) =>
-        !/^(dist\/.*\.(js|d\.ts)|docs\/[\w-]+\.(md|svg)|README\.md|CHANGELOG\.md|SECURITY\.md|LICENSE|package\.json)$/.test(
+        !/^(dist\/.*\.(c?js|d\.ts)|docs\/[\w-]+\.(md|svg)|README\.md|CHANGELOG\.md|SECURITY\.md|LICENSE|package\.json)$/.test(
           path,
         ),
     )

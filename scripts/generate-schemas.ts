@@ -20,7 +20,7 @@ const modules: ReadonlyArray<{ readonly file: string; readonly source: string; r
       protocol: "Ocpp16",
       subprotocol: "ocpp1.6",
       options: ['{ spelling: "1.6" }'],
-      dateTime: "dateTimeMaybeLocal",
+      dateTime: "isoDateTime",
       senders: senders16,
       nameOf: (holder, property) => names16[`${holder}.${property}`] ?? names16[`*.${property}`],
     },

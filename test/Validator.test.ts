@@ -9,16 +9,16 @@ import { Ocpp16 } from "../src/schemas/ocpp16.ts"
 import { Ocpp21 } from "../src/schemas/ocpp21.ts"
 import { Ocpp201 } from "../src/schemas/ocpp201.ts"
 import type * as Validator from "../src/Validator.ts"
-import type { Fault } from "../src/validator/Fault.ts"
+import { compile } from "../src/validator/compile.ts"
 import { fromSchema } from "../src/validator/fromSchema.ts"
-import * as Guard from "../src/validator/Guard.ts"
-import * as Rule from "../src/validator/Rule.ts"
-import { generate, messages, mutations, randomFrom } from "./schemas/official.ts"
+import { Search } from "../src/validator/Search.ts"
+import type { Violation } from "../src/validator/Violation.ts"
+import { generate, isoDateTimes, messages, mutations, randomFrom } from "./schemas/official.ts"
 
 const check16 = (action: string, payload: unknown, part: Validator.Part = "request") =>
   Ocpp16.validator.check(action, part, payload)
 
-const faultsOf = (error: RPCError | undefined) => (error?.details.errors ?? []) as ReadonlyArray<Fault>
+const violationsOf = (error: RPCError | undefined) => (error?.details.errors ?? []) as ReadonlyArray<Violation>
 
 /** The verdict of a validator made of one Schema. */
 const judge = (request: Schema.Schema<unknown>) => {
@@ -34,7 +34,10 @@ const meterValues = (sample: object) => ({
   meterValue: [{ timestamp: "2025-04-01T12:00:00Z", sampledValue: [{ value: "1" }, { value: "2", ...sample }] }],
 })
 
-afterEach(() => vi.unstubAllGlobals())
+afterEach(() => {
+  vi.unstubAllGlobals()
+  vi.restoreAllMocks()
+})
 
 describe("the error of an invalid payload", () => {
   it.each([
@@ -81,9 +84,9 @@ describe("the error of an invalid payload", () => {
     })
   })
 
-  it("lists all faults, missing properties first, then unknown ones, then wrong values", () => {
+  it("lists all violations, missing properties first, then unknown ones, then wrong values", () => {
     const error = check16("StartTransaction", { extra: 1, timestamp: 5, connectorId: 0.5, idTag: "tag" })
-    expect(faultsOf(error)).toEqual([
+    expect(violationsOf(error)).toEqual([
       {
         instancePath: "",
         keyword: "required",
@@ -116,16 +119,33 @@ describe("the error of an invalid payload", () => {
     expect(error?.code).toBe("OccurrenceConstraintViolation")
   })
 
-  it("is short, however large the payload and however many its faults", () => {
+  it("is short, however large the payload and however many its violations", () => {
     const huge = "x".repeat(1_000_000)
     const many = Object.fromEntries(Array.from({ length: 1000 }, (_, index) => ["key".repeat(1000) + index, huge]))
     for (const payload of [huge, [huge], many, { ...start, idTag: huge }, { ...start, timestamp: huge }]) {
       const error = check16("StartTransaction", payload)
       expect(isRPCError(error)).toBe(true)
-      expect(faultsOf(error).length).toBeLessThanOrEqual(10)
+      expect(violationsOf(error).length).toBeLessThanOrEqual(10)
       expect(JSON.stringify(error?.details).length).toBeLessThan(4000)
       expect(Array.from(error?.message ?? "").length).toBeLessThanOrEqual(maxDescriptionLength)
     }
+  })
+})
+
+describe("the stack of an error about a payload", () => {
+  it("has no frames: none of them would be about the payload", () => {
+    const error = check16("Reset", { type: "hard" })
+    expect(error?.stack).toBe(`RPCPropertyConstraintViolationError: ${error?.message}`)
+    expect(new Error("another").stack).toContain("    at ")
+  })
+
+  it("may have some where the limit of frames cannot be changed", () => {
+    const { stackTraceLimit } = Error
+    Object.defineProperty(Error, "stackTraceLimit", { writable: false })
+    const error = check16("Reset", { type: "hard" })
+    Object.defineProperty(Error, "stackTraceLimit", { writable: true })
+    expect(error?.code).toBe("PropertyConstraintViolation")
+    expect(Error.stackTraceLimit).toBe(stackTraceLimit)
   })
 })
 
@@ -197,12 +217,110 @@ describe("a guard", () => {
       const action = protocol?.actions.get(name)
       const own = part === "request" ? action?.request : action?.kind === "call" ? action.response : undefined
       if (own === undefined) throw new Error(`${subprotocol} has no ${part} of ${name}`)
-      const { guard } = Guard.compile(Rule.of(fromSchema(own)))
+      const { guard } = compile(fromSchema(own))
       for (const optional of [0, 0.5, 1]) {
         const payload = generate(schema, { random, values: "extreme", optional, lists: "any" })
         expect(guard(JSON.parse(JSON.stringify(payload))), `${subprotocol} ${name} ${part}`).toBe(true)
       }
     }
+  })
+})
+
+describe("a date-time", () => {
+  it.each(isoDateTimes)("such as %s, which is ISO 8601 and not RFC 3339, is one in 1.6 only", (timestamp) => {
+    expect(check16("StartTransaction", { ...start, timestamp })).toBeUndefined()
+    for (const { validator } of [Ocpp201, Ocpp21]) {
+      expect(validator.check("Heartbeat", "response", { currentTime: timestamp })).toMatchObject({
+        code: "FormatViolation",
+        message: `/currentTime: expected a date-time such as 2025-04-01T12:00:00Z; got "${timestamp}"`,
+      })
+    }
+  })
+})
+
+/** A list of so many objects that count how often one of their values is read. */
+const countingList = (length: number, value: unknown) => {
+  const seen = { reads: 0 }
+  const item = Object.defineProperty({}, "value", { enumerable: true, get: () => (seen.reads++, value) })
+  return { list: Array.from({ length }, () => item), seen }
+}
+
+describe("the search for violations", () => {
+  it("stops after ten, however many there are", () => {
+    const { list, seen } = countingList(100_000, 5)
+    const error = check16("MeterValues", {
+      connectorId: 1,
+      meterValue: [{ timestamp: "2025-04-01T12:00:00Z", sampledValue: list }],
+    })
+    expect(violationsOf(error).map(({ instancePath }) => instancePath)).toEqual(
+      Array.from({ length: 10 }, (_, index) => `/meterValue/0/sampledValue/${index}/value`),
+    )
+    expect(seen.reads).toBeLessThan(100)
+  })
+
+  it("stops after ten unknown properties", () => {
+    let reads = 0
+    const payload = Object.fromEntries(Array.from({ length: 100_000 }, (_, index) => [`key${index}`, 1]))
+    const counting = new Proxy(payload, { get: (target, key) => (reads++, Reflect.get(target, key)) })
+    expect(violationsOf(check16("Heartbeat", counting))).toHaveLength(10)
+    expect(reads).toBeLessThan(100)
+  })
+
+  it("stops after the first where Effect's parser searches, unless the payload is of ordinary size", () => {
+    const check = judge(Schema.NullOr(Schema.Array(Schema.Struct({ value: Schema.String }))))
+    const { list, seen } = countingList(100_000, 5)
+    expect(violationsOf(check(list)).map(({ instancePath }) => instancePath)).toEqual(["/0/value"])
+    expect(seen.reads).toBeLessThan(100)
+    expect(violationsOf(check(list.slice(0, 50)))).toHaveLength(10)
+  })
+
+  it("reads a payload that contains itself in shape once, however deep it is", () => {
+    interface Chain {
+      readonly value: string
+      readonly next?: Chain
+    }
+    const Chain: Schema.Codec<Chain> = Schema.Struct({
+      value: Schema.String,
+      next: Schema.optionalKey(Schema.suspend(() => Chain)),
+    })
+    const depth = 300
+    let reads = 0
+    let chain: object = { value: 5 }
+    for (let level = 0; level < depth; level++) {
+      chain = Object.defineProperties({} as object, {
+        next: { enumerable: true, value: chain },
+        value: { enumerable: true, get: () => (reads++, "text") },
+      })
+    }
+    expect(judge(Chain)(chain)?.code).toBe("TypeConstraintViolation")
+    expect(reads).toBeLessThan(10 * depth)
+  })
+
+  it("is at most five functions deep, wherever it ends", () => {
+    const { stackTraceLimit } = Error
+    const { add } = Search.prototype
+    /** The functions of ours that are running when a violation is noted, each once. */
+    const chains = new Set<string>()
+    vi.spyOn(Search.prototype, "add").mockImplementation(function (this: Search, ...args) {
+      const frames = [
+        ...(new Error().stack ?? "").matchAll(/at (?:\w+\.)?(\w+) \(.*\/src\/(?:validator\/|Validator\.ts)/g),
+      ]
+      chains.add([...new Set(frames.map(([, name]) => name))].reverse().join(" > "))
+      return add.apply(this, args)
+    })
+    Error.stackTraceLimit = 100
+    const random = randomFrom(1)
+    for (const { action, part, schema } of messages.filter(({ subprotocol }) => subprotocol === "ocpp2.1")) {
+      const payload = generate(schema, { random, values: "typical", optional: 1, lists: "one" })
+      for (const { payload: broken } of [...mutations(schema, payload)].filter((_, index) => index % 53 === 0)) {
+        Ocpp21.validator.check(action, part, broken)
+      }
+    }
+    Error.stackTraceLimit = stackTraceLimit
+    // `check` and four others; the fifth call is that of `add`, which notes what was found.
+    const lengths = Array.from(chains, (chain) => chain.split(" > ").length)
+    expect([...chains].filter((chain) => !chain.startsWith("check > "))).toEqual([])
+    expect(Math.max(...lengths)).toBe(5)
   })
 })
 
@@ -263,7 +381,7 @@ describe("hostile and odd payloads", () => {
     )
   })
 
-  it("an undefined item of a list is a fault", () => {
+  it("an undefined item of a list is a violation", () => {
     expect(check16("GetConfiguration", { key: ["a", undefined] })?.message).toBe(
       "/key/1: expected string; got undefined",
     )
@@ -378,7 +496,7 @@ describe("Schemas of one's own", () => {
       "/value: expected an array with unique items; got array",
     ],
     [Schema.Literal("yes"), "no", "PropertyConstraintViolation", '/value: expected "yes"; got "no"'],
-  ])("%#: faults of any Schema have a place, a keyword and a code", (value, payload, code, message) => {
+  ])("%#: violations of any Schema have a place, a keyword and a code", (value, payload, code, message) => {
     const check = judge(Schema.Struct({ value }))
     expect(check({ value: payload })).toMatchObject({ code, message })
   })

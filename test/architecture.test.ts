@@ -96,7 +96,7 @@ describe("the rooms", () => {
       reached.add(name)
       const { dir, imports } = byName.get(name) as (typeof modules)[number]
       for (const { from, typeOnly } of imports) {
-        if (from.startsWith(".") && !typeOnly) visit(relative(src, join(dir, from)).replace(/\.ts$/, ""))
+        if (/^\..*\.ts$/.test(from) && !typeOnly) visit(relative(src, join(dir, from)).replace(/\.ts$/, ""))
       }
     }
     visit("promise/index")

@@ -9,7 +9,8 @@ import * as Protocol from "../Protocol.ts"
 import { Ocpp16 } from "../schemas/ocpp16.ts"
 import { Ocpp21 } from "../schemas/ocpp21.ts"
 import { Ocpp201 } from "../schemas/ocpp201.ts"
-import { type Packed, pack, type Shape } from "../validator/Shape.ts"
+import { type Packed, pack } from "../validator/Packed.ts"
+import type { Shape } from "../validator/Shape.ts"
 
 /** A subprotocol as data. */
 export interface Messages {

@@ -1,7 +1,7 @@
 /** The three versions of OCPP as the promise face speaks them: no Schemas, and each read when it is first spoken. */
 import type { Subprotocol } from "../Subprotocol.ts"
 import { fromShapes, type Part, type Validator } from "../Validator.ts"
-import { unpack } from "../validator/Shape.ts"
+import { unpack } from "../validator/Packed.ts"
 import { type Messages, messages } from "./messages.ts"
 
 const read = new Map<string, Subprotocol>()

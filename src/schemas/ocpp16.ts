@@ -6,7 +6,7 @@
 import * as Schema from "effect/Schema"
 import * as Action from "../Action.ts"
 import * as Protocol from "../Protocol.ts"
-import { closed, dateTimeMaybeLocal, integer, list, optional, tenths, text, uri } from "./payload.ts"
+import { closed, integer, isoDateTime, list, optional, tenths, text, uri } from "./payload.ts"
 
 export const AuthorizationStatus = Schema.Literals(["Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx"])
 export type AuthorizationStatus = typeof AuthorizationStatus.Type
@@ -300,7 +300,7 @@ export const ValueFormat = Schema.Literals(["Raw", "SignedData"])
 export type ValueFormat = typeof ValueFormat.Type
 
 export class IdTagInfo extends closed<IdTagInfo>()({
-  expiryDate: optional(dateTimeMaybeLocal),
+  expiryDate: optional(isoDateTime),
   parentIdTag: optional(IdToken),
   status: AuthorizationStatus,
 }) {}
@@ -320,7 +320,7 @@ export class ChargingSchedulePeriod extends closed<ChargingSchedulePeriod>()({
 
 export class ChargingSchedule extends closed<ChargingSchedule>()({
   duration: optional(integer),
-  startSchedule: optional(dateTimeMaybeLocal),
+  startSchedule: optional(isoDateTime),
   chargingRateUnit: ChargingRateUnitType,
   chargingSchedulePeriod: list(ChargingSchedulePeriod),
   minChargingRate: optional(tenths),
@@ -334,8 +334,8 @@ export class KeyValue extends closed<KeyValue>()({
 
 export class LogParametersType extends closed<LogParametersType>()({
   remoteLocation: text(512),
-  oldestTimestamp: optional(dateTimeMaybeLocal),
-  latestTimestamp: optional(dateTimeMaybeLocal),
+  oldestTimestamp: optional(isoDateTime),
+  latestTimestamp: optional(isoDateTime),
 }) {}
 
 export class SampledValue extends closed<SampledValue>()({
@@ -349,7 +349,7 @@ export class SampledValue extends closed<SampledValue>()({
 }) {}
 
 export class MeterValue extends closed<MeterValue>()({
-  timestamp: dateTimeMaybeLocal,
+  timestamp: isoDateTime,
   sampledValue: list(SampledValue),
 }) {}
 
@@ -360,8 +360,8 @@ export class ChargingProfile extends closed<ChargingProfile>()({
   chargingProfilePurpose: ChargingProfilePurposeType,
   chargingProfileKind: ChargingProfileKindType,
   recurrencyKind: optional(RecurrencyKindType),
-  validFrom: optional(dateTimeMaybeLocal),
-  validTo: optional(dateTimeMaybeLocal),
+  validFrom: optional(isoDateTime),
+  validTo: optional(isoDateTime),
   chargingSchedule: ChargingSchedule,
 }) {}
 
@@ -372,8 +372,8 @@ export class AuthorizationData extends closed<AuthorizationData>()({
 
 export class FirmwareType extends closed<FirmwareType>()({
   location: text(512),
-  retrieveDateTime: dateTimeMaybeLocal,
-  installDateTime: optional(dateTimeMaybeLocal),
+  retrieveDateTime: isoDateTime,
+  installDateTime: optional(isoDateTime),
   signingCertificate: text(5500),
   signature: text(800),
 }) {}
@@ -406,7 +406,7 @@ export class BootNotificationRequest extends closed<BootNotificationRequest>()({
 
 export class BootNotificationResponse extends closed<BootNotificationResponse>()({
   status: RegistrationStatus,
-  currentTime: dateTimeMaybeLocal,
+  currentTime: isoDateTime,
   interval: integer,
 }) {}
 
@@ -582,7 +582,7 @@ export class GetCompositeScheduleRequest extends closed<GetCompositeScheduleRequ
 export class GetCompositeScheduleResponse extends closed<GetCompositeScheduleResponse>()({
   status: GetCompositeScheduleStatus,
   connectorId: optional(integer),
-  scheduleStart: optional(dateTimeMaybeLocal),
+  scheduleStart: optional(isoDateTime),
   chargingSchedule: optional(ChargingSchedule),
 }) {}
 
@@ -611,8 +611,8 @@ export class GetDiagnosticsRequest extends closed<GetDiagnosticsRequest>()({
   location: uri,
   retries: optional(integer),
   retryInterval: optional(integer),
-  startTime: optional(dateTimeMaybeLocal),
-  stopTime: optional(dateTimeMaybeLocal),
+  startTime: optional(isoDateTime),
+  stopTime: optional(isoDateTime),
 }) {}
 
 export class GetDiagnosticsResponse extends closed<GetDiagnosticsResponse>()({
@@ -674,7 +674,7 @@ export const GetLog = Action.make("GetLog", {
 export class HeartbeatRequest extends closed<HeartbeatRequest>()({}) {}
 
 export class HeartbeatResponse extends closed<HeartbeatResponse>()({
-  currentTime: dateTimeMaybeLocal,
+  currentTime: isoDateTime,
 }) {}
 
 export const Heartbeat = Action.make("Heartbeat", {
@@ -757,7 +757,7 @@ export const RemoteStopTransaction = Action.make("RemoteStopTransaction", {
 
 export class ReserveNowRequest extends closed<ReserveNowRequest>()({
   connectorId: integer,
-  expiryDate: dateTimeMaybeLocal,
+  expiryDate: isoDateTime,
   idTag: IdToken,
   parentIdTag: optional(IdToken),
   reservationId: integer,
@@ -789,7 +789,7 @@ export const Reset = Action.make("Reset", {
 
 export class SecurityEventNotificationRequest extends closed<SecurityEventNotificationRequest>()({
   type: text(50),
-  timestamp: dateTimeMaybeLocal,
+  timestamp: isoDateTime,
   techInfo: optional(text(255)),
 }) {}
 
@@ -881,7 +881,7 @@ export class StartTransactionRequest extends closed<StartTransactionRequest>()({
   idTag: IdToken,
   meterStart: integer,
   reservationId: optional(integer),
-  timestamp: dateTimeMaybeLocal,
+  timestamp: isoDateTime,
 }) {}
 
 export class StartTransactionResponse extends closed<StartTransactionResponse>()({
@@ -900,7 +900,7 @@ export class StatusNotificationRequest extends closed<StatusNotificationRequest>
   errorCode: ChargePointErrorCode,
   info: optional(text(50)),
   status: ChargePointStatus,
-  timestamp: optional(dateTimeMaybeLocal),
+  timestamp: optional(isoDateTime),
   vendorId: optional(text(255)),
   vendorErrorCode: optional(text(50)),
 }) {}
@@ -916,7 +916,7 @@ export const StatusNotification = Action.make("StatusNotification", {
 export class StopTransactionRequest extends closed<StopTransactionRequest>()({
   idTag: optional(IdToken),
   meterStop: integer,
-  timestamp: dateTimeMaybeLocal,
+  timestamp: isoDateTime,
   transactionId: integer,
   reason: optional(Reason),
   transactionData: optional(list(MeterValue)),
@@ -964,7 +964,7 @@ export const UnlockConnector = Action.make("UnlockConnector", {
 export class UpdateFirmwareRequest extends closed<UpdateFirmwareRequest>()({
   location: uri,
   retries: optional(integer),
-  retrieveDate: dateTimeMaybeLocal,
+  retrieveDate: isoDateTime,
   retryInterval: optional(integer),
 }) {}
 

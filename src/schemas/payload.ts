@@ -1,34 +1,24 @@
 /**
- * The words that the message schemas are written in.
+ * The vocabulary of the message schemas.
  *
- * Each is an ordinary Effect Schema of JSON as it is on the wire, and exact by itself: `Schema.is(BootNotificationRequest)`
- * gives the verdict of the official JSON Schema without any parse option. The checks carry what generates valid payloads,
- * and an id by which the validator knows the JSON Schema keyword that they stand for.
+ * Each word is an ordinary Effect Schema of JSON as it is on the wire, and exact by itself: `Schema.is(BootNotificationRequest)`
+ * gives the verdict of the official JSON Schema without any parse option. Filters carry hints for generating valid payloads,
+ * and an id by which the validator recognizes the JSON Schema keyword.
  */
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
-import { kinds } from "../validator/Check.ts"
-import { isAtMost, isDateTime, isDateTimeMaybeLocal, isTenths, isUri } from "../validator/Formats.ts"
+import { kinds, unknownPropertyId } from "../validator/Constraint.ts"
 
-/** The ids that the checks of this module have in their `representation` annotation, where Effect has no such check. */
-export const checkId = {
-  unknownProperty: "effect-ocpp/unknownProperty",
-  integer: "effect-ocpp/integer",
-  tenths: "effect-ocpp/tenths",
-  dateTime: "effect-ocpp/dateTime",
-  dateTimeMaybeLocal: "effect-ocpp/dateTimeMaybeLocal",
-  uri: "effect-ocpp/uri",
-} as const
-
-/** A check that does nothing beside its predicate: it runs for every string and number of every payload. */
-const check = <T>(accepts: (value: T) => boolean, annotations: Schema.Annotations.Filter): SchemaAST.Filter<T> =>
+/** A filter that does nothing but call its predicate: it runs for every string and number of every payload. */
+const filter = <T>(accepts: (value: T) => boolean, annotations: Schema.Annotations.Filter): SchemaAST.Filter<T> =>
   new SchemaAST.Filter<T>(
     (value, _ast, options) => (accepts(value) ? undefined : new SchemaIssue.InvalidValue(undefined, value, options)),
     annotations,
   )
 
-const own = (id: (typeof checkId)[keyof typeof checkId]) => ({ representation: { id, payload: null } })
+/** The annotation by which the validator recognizes a filter of ours. */
+const identified = (id: string) => ({ representation: { id, payload: null } })
 
 /** The Schema of an object with known properties only; its `Type` is `Self`. */
 export interface Closed<Self, Fields extends Schema.Struct.Fields>
@@ -37,7 +27,7 @@ export interface Closed<Self, Fields extends Schema.Struct.Fields>
 }
 
 /**
- * An object with these properties and no others: an unknown property is a fault, it is not stripped.
+ * An object with these properties and no others: an unknown property is a violation, it is not stripped.
  *
  * ```ts
  * class IdTagInfo extends closed<IdTagInfo>()({
@@ -50,7 +40,7 @@ export const closed =
   <Self>() =>
   <const Fields extends Schema.Struct.Fields>(fields: Fields): Closed<Self, Fields> => {
     const struct = Schema.Struct(fields)
-    const unknownProperty = check<string>((name) => !Object.hasOwn(fields, name), own(checkId.unknownProperty))
+    const unknownProperty = filter<string>((name) => !Object.hasOwn(fields, name), identified(unknownPropertyId))
     const rest = new SchemaAST.IndexSignature(new SchemaAST.String(undefined, [unknownProperty]), SchemaAST.never)
     return Schema.Opaque<Self, unknown>()(struct.rebuild(new SchemaAST.Objects(struct.ast.propertySignatures, [rest])))
   }
@@ -80,11 +70,9 @@ const texts = new Map<number, Schema.String>()
 export const text = (maxLength: number): Schema.String => {
   let schema = texts.get(maxLength)
   if (schema === undefined) {
-    const { annotations } = Schema.isMaxCodePoints(maxLength, {
-      expected: kinds.maxLength.expected(maxLength),
-    })
-    const accepts = (value: string) => value.length <= maxLength || isAtMost(maxLength, value)
-    schema = Schema.String.check(check(accepts, { ...annotations }))
+    const { accepts, expected } = kinds.maxLength
+    const { annotations } = Schema.isMaxCodePoints(maxLength, { expected: expected(maxLength) })
+    schema = Schema.String.check(filter((value) => accepts(value, maxLength), { ...annotations }))
     texts.set(maxLength, schema)
   }
   return schema
@@ -98,11 +86,11 @@ export const list = <Item extends Schema.Constraint>(
   let schema = Schema.Array(item)
   if (minItems !== undefined) {
     const { annotations } = Schema.isMinLength(minItems, { expected: kinds.minItems.expected(minItems) })
-    schema = schema.check(check((value) => value.length >= minItems, { ...annotations }))
+    schema = schema.check(filter((value) => value.length >= minItems, { ...annotations }))
   }
   if (maxItems !== undefined) {
     const { annotations } = Schema.isMaxLength(maxItems, { expected: kinds.maxItems.expected(maxItems) })
-    schema = schema.check(check((value) => value.length <= maxItems, { ...annotations }))
+    schema = schema.check(filter((value) => value.length <= maxItems, { ...annotations }))
   }
   return schema
 }
@@ -117,19 +105,19 @@ const within = (schema: Schema.Number, { minimum, maximum }: Bounds): Schema.Num
   let bounded = schema
   if (minimum !== undefined) {
     const { annotations } = Schema.isGreaterThanOrEqualTo(minimum, { expected: kinds.minimum.expected(minimum) })
-    bounded = bounded.check(check((value) => value >= minimum, { ...annotations }))
+    bounded = bounded.check(filter((value) => value >= minimum, { ...annotations }))
   }
   if (maximum !== undefined) {
     const { annotations } = Schema.isLessThanOrEqualTo(maximum, { expected: kinds.maximum.expected(maximum) })
-    bounded = bounded.check(check((value) => value <= maximum, { ...annotations }))
+    bounded = bounded.check(filter((value) => value <= maximum, { ...annotations }))
   }
   return bounded
 }
 
 /** A JSON integer of any size, so also one beyond 2^53. */
 export const integer: Schema.Number = Schema.Number.check(
-  check<number>(Number.isInteger, {
-    ...own(checkId.integer),
+  filter(kinds.integer.accepts, {
+    ...identified(kinds.integer.id),
     expected: kinds.integer.expected(),
     toJsonSchema: () => ({ type: "integer" }),
     arbitraryConstraint: { number: "integer" },
@@ -147,35 +135,55 @@ export const numberWithin = (bounds: Bounds): Schema.Number => within(number, bo
 
 /** A {@link number} with at most one decimal: `multipleOf: 0.1` in its decimal meaning, so 8.1 and 0.3 are two of them. */
 export const tenths: Schema.Number = number.check(
-  check<number>(isTenths, {
-    ...own(checkId.tenths),
+  filter(kinds.tenths.accepts, {
+    ...identified(kinds.tenths.id),
     expected: kinds.tenths.expected(),
     toJsonSchema: () => ({ multipleOf: 0.1 }),
   }),
 )
 
-const someDateTime = "^20\\d\\d-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,3})?Z$"
-
-const dateTimeOf = (name: "dateTime" | "dateTimeMaybeLocal", accepts: (value: string) => boolean): Schema.String =>
-  Schema.String.check(
-    check(accepts, {
-      ...own(checkId[name]),
-      expected: kinds[name].expected(),
+/** A Schema of date-times. It generates texts that match `start` and then one of `ends`. */
+const dateTimeOf = (kind: "dateTime" | "isoDateTime", start: string, ends: ReadonlyArray<string>): Schema.String => {
+  // One pattern for each form: from a pattern with optional parts, Effect generates only the shortest texts.
+  const [first, ...others] = ends.map((end) => ({ source: `^${start}${end}$`, flags: "" }))
+  return Schema.String.check(
+    filter(kinds[kind].accepts, {
+      ...identified(kinds[kind].id),
+      expected: kinds[kind].expected(),
       toJsonSchema: () => ({ format: "date-time" }),
-      arbitraryConstraint: { patterns: [{ source: someDateTime, flags: "" }] },
+      ...(first && { arbitraryConstraint: { patterns: [first, ...others] } }),
     }),
   )
+}
+
+const someDate = "20\\d\\d-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])"
+const someMinute = "([01]\\d|2[0-3]):[0-5]\\d"
+const someSecond = ":[0-5]\\d"
+const someOffset = "[+-](0\\d|1[0-2])"
 
 /** A date-time of RFC 3339 §5.6: lower-case `t` and `z`, fractions and leap seconds included. */
-export const dateTime: Schema.String = dateTimeOf("dateTime", isDateTime)
+export const dateTime: Schema.String = dateTimeOf(
+  "dateTime",
+  `${someDate}T${someMinute}`,
+  [someSecond, `${someSecond}\\.\\d`, `${someSecond}\\.\\d{3}`].map((second) => `${second}Z`),
+)
 
-/** A {@link dateTime} whose offset may be missing: OCPP 1.6 asks for ISO 8601, and chargers in the field omit it. */
-export const dateTimeMaybeLocal: Schema.String = dateTimeOf("dateTimeMaybeLocal", isDateTimeMaybeLocal)
+/**
+ * A date-time of ISO 8601, as OCPP 1.6 asks. Beside a {@link dateTime}, a blank for the `T`, a comma in the fraction, a time
+ * without seconds, and an offset such as `+0200` or `+02` or none are allowed.
+ */
+export const isoDateTime: Schema.String = dateTimeOf(
+  "isoDateTime",
+  `${someDate}[T ]${someMinute}`,
+  ["", someSecond, `${someSecond}[.,]\\d`, `${someSecond}[.,]\\d{3}`].flatMap((second) =>
+    ["", "Z", someOffset, `${someOffset}[0-5]\\d`, `${someOffset}:[0-5]\\d`].map((offset) => second + offset),
+  ),
+)
 
 /** An absolute URI. */
 export const uri: Schema.String = Schema.String.check(
-  check<string>(isUri, {
-    ...own(checkId.uri),
+  filter(kinds.uri.accepts, {
+    ...identified(kinds.uri.id),
     expected: kinds.uri.expected(),
     toJsonSchema: () => ({ format: "uri" }),
     arbitraryConstraint: {

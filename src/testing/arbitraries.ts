@@ -23,7 +23,7 @@ import type * as Action from "../Action.ts"
 import type { Frame } from "../Frame.ts"
 import type * as Protocol from "../Protocol.ts"
 import { codes, maxDescriptionLength, wireCode } from "../RPCError.ts"
-import { checkId } from "../schemas/payload.ts"
+import { kinds } from "../validator/Constraint.ts"
 
 /** Valid payloads of an action's CALL or SEND. */
 export const request = <A extends Action.Any>(action: A): Arbitrary.Arbitrary<Action.Request<A>> =>
@@ -115,7 +115,7 @@ const someTenths = Schema.declare((value): value is number => typeof value === "
 const withTenths = (ast: SchemaAST.AST): SchemaAST.AST => {
   switch (ast._tag) {
     case "Number": {
-      const isTenths = ast.checks?.some((check) => check.annotations?.representation?.id === checkId.tenths)
+      const isTenths = ast.checks?.some((check) => check.annotations?.representation?.id === kinds.tenths.id)
       return isTenths === true ? withContext(someTenths.ast, ast.context) : ast
     }
     case "Arrays":

@@ -1,35 +1,41 @@
-/** What JSON Schema's formats and keywords ask of a value, as predicates. Everything here runs for every payload. */
+/** Predicates for formats and other keywords of JSON Schema. They run for every payload. */
 
-/** For instance "1 item", "2 items". */
-export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
-
-/** Whether a text has at most so many Unicode code points. */
-export const isAtMost = (maximum: number, value: string): boolean => {
-  let codePoints = 0
-  for (const _ of value) if (++codePoints > maximum) return false
-  return true
+/** The number of Unicode code points in a text; half a surrogate pair counts as one. */
+export const codePoints = (text: string): number => {
+  let count = text.length
+  for (let index = 1; index < text.length; index++) {
+    if (isLowSurrogate(text.charCodeAt(index)) && isHighSurrogate(text.charCodeAt(index - 1))) count--
+  }
+  return count
 }
 
-/** Whether a number is a multiple of 0.1 in the decimal meaning, so 8.1 and 0.3 are two of them. */
+const isHighSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xd800
+const isLowSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xdc00
+
+/** Says whether a number is a multiple of 0.1 in the decimal meaning: 8.1 and 0.3 are. */
 export const isTenths = (value: number): boolean => Number.isInteger(value) || Math.round(value * 10) / 10 === value
 
-const fullDate = /\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])/.source
-const partialTime = /(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?/.source
-const timeOffset = /(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)/.source
-const rfc3339 = new RegExp(`^${fullDate}[Tt]${partialTime}${timeOffset}$`)
-const rfc3339MaybeLocal = new RegExp(`^${fullDate}[Tt]${partialTime}${timeOffset}?$`)
+const date = /\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])/.source
+const hour = /(?:[01]\d|2[0-3])/.source
+const minute = /[0-5]\d/.source
+const second = /(?:[0-5]\d|60)/.source
+
+const rfc3339 = new RegExp(`^${date}[Tt]${hour}:${minute}:${second}(?:\\.\\d+)?(?:[Zz]|[+-]${hour}:${minute})$`)
+
+const iso8601 = new RegExp(
+  `^${date}[Tt ]${hour}:${minute}(?::${second}(?:[.,]\\d+)?)?(?:[Zz]|[+-]${hour}(?::?${minute})?)?$`,
+)
 
 const daysInMonth = (year: number, month: number): number => {
   if (month !== 2) return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31
   return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28
 }
 
-/** Whether the minute of a leap second is the last one of a day in UTC, where leap seconds are (RFC 3339 §5.7). */
+/** Says whether the minute of a leap second is the last of a day in UTC: others have none (RFC 3339 §5.7). */
 const isLastMinuteOfUtcDay = (value: string): boolean => {
-  const offset = /([+-])(\d\d):(\d\d)$/.exec(value)
-  const minuteOfDay = (hours: string | undefined, minutes: string | undefined) => 60 * Number(hours) + Number(minutes)
-  const local = minuteOfDay(value.slice(11, 13), value.slice(14, 16))
-  const ahead = offset === null ? 0 : (offset[1] === "-" ? -1 : 1) * minuteOfDay(offset[2], offset[3])
+  const [, sign, hours = "0", minutes = "0"] = /([+-])(\d\d)(?::?(\d\d))?$/.exec(value) ?? []
+  const local = 60 * Number(value.slice(11, 13)) + Number(value.slice(14, 16))
+  const ahead = (sign === "-" ? -1 : 1) * (60 * Number(hours) + Number(minutes))
   return (local - ahead + 1440) % 1440 === 1439
 }
 
@@ -37,13 +43,17 @@ const isDateTimeOf = (grammar: RegExp) => (value: string) =>
   grammar.test(value) &&
   (value.slice(8, 10) <= "28" ||
     Number(value.slice(8, 10)) <= daysInMonth(Number(value.slice(0, 4)), Number(value.slice(5, 7)))) &&
+  // Without seconds an offset stands in this place, and no offset has 60 hours.
   (value.slice(17, 19) !== "60" || isLastMinuteOfUtcDay(value))
 
-/** A date-time of RFC 3339 §5.6: lower-case `t` and `z`, fractions and leap seconds included. */
+/** Says whether a text is a date-time of RFC 3339 §5.6; lower-case `t` and `z`, fractions and leap seconds are allowed. */
 export const isDateTime = isDateTimeOf(rfc3339)
 
-/** A {@link isDateTime date-time} whose offset may be missing: OCPP 1.6 asks for ISO 8601, and chargers in the field omit it. */
-export const isDateTimeMaybeLocal = isDateTimeOf(rfc3339MaybeLocal)
+/**
+ * Says whether a text is a date-time of ISO 8601 as chargers send it. Beside {@link isDateTime}, a blank for the `T`, a comma in
+ * the fraction, a time without seconds, and an offset such as `+0200` or `+02` or none are allowed.
+ */
+export const isIsoDateTime = isDateTimeOf(iso8601)
 
 /** The grammar of an absolute URI (RFC 3986 appendix A). */
 const uriGrammar = (() => {
@@ -75,5 +85,5 @@ const uriGrammar = (() => {
   return new RegExp(`^[a-z][a-z0-9+\\-.]*:${path}(?:\\?${tail})?(?:#${tail})?$`, "i")
 })()
 
-/** Whether a text is an absolute URI. */
+/** Says whether a text is an absolute URI. */
 export const isUri = (value: string): boolean => uriGrammar.test(value)

@@ -1,71 +1,74 @@
-/** The issues of Effect's parser as faults. */
+/** The issues of Effect's parser as violations. */
 import type * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
-import { checkId } from "../schemas/payload.ts"
-import { alternatives, describe, describeFor, type Search, shortened } from "./Fault.ts"
+import { kinds } from "./Constraint.ts"
+import type { Place, Search } from "./Search.ts"
+import { missing, unknown } from "./Violation.ts"
+import { alternatives, describe, describeFor, shortened } from "./wording.ts"
 
-/** Adds the faults that an issue reports about the value at which a search is. */
-export const addIssue = (issue: SchemaIssue.Issue, value: unknown, search: Search): void => {
+/** Notes the violations that an issue reports about a value. */
+export const addIssue = (issue: SchemaIssue.Issue, value: unknown, at: Place, search: Search): void => {
   switch (issue._tag) {
     case "Pointer":
-      addPointer(issue.path, issue.issue, value, search)
+      addPointer(issue.path, issue.issue, value, at, search)
       break
     case "Encoding":
-      addIssue(issue.issue, value, search)
+      addIssue(issue.issue, value, at, search)
       break
     case "Composite":
-      for (const part of issue.issues) addIssue(part, value, search)
+      for (const part of issue.issues) addIssue(part, value, at, search)
       break
     case "Filter":
-      addFilter(issue.filter, issue.issue, value, search)
+      addFilter(issue.filter, issue.issue, value, at, search)
       break
     case "InvalidType":
       if (issue.ast._tag === "Literal" && typeof issue.ast.literal === typeof value) {
-        search.add("const", alternatives([issue.ast.literal]), describe(value))
+        search.add(at, "const", alternatives([issue.ast.literal]), describe(value))
       } else {
-        search.add("type", expectedOf(issue), describe(value))
+        search.add(at, "type", expectedOf(issue), describe(value))
       }
       break
     case "AnyOf":
       if (issue.issues.length === 0) {
         const isOfSomeType = issue.ast.types.some((type) => typesOf(type).has(typeOf(value)))
-        search.add(isOfSomeType ? "anyOf" : "type", expectedOf(issue), describe(value))
+        search.add(at, isOfSomeType ? "anyOf" : "type", expectedOf(issue), describe(value))
       }
-      for (const part of issue.issues) addIssue(part, value, search)
+      for (const part of issue.issues) addIssue(part, value, at, search)
       break
     case "OneOf":
-      search.add("oneOf", "exactly one of the alternatives", `${issue.successes.length} of them`)
+      search.add(at, "oneOf", "exactly one of the alternatives", `${issue.successes.length} of them`)
       break
     case "MissingKey":
-      search.add("required", "a value", "none")
+      search.add(at, "required", "a value", "none")
       break
     case "UnexpectedKey":
-      search.add("additionalProperties", "no value", describe(value))
+      search.add(at, "additionalProperties", "no value", describe(value))
       break
     case "InvalidValue": {
       const { expected, message } = issue.annotations ?? {}
-      search.add("check", expected ?? "a valid value", describe(value), message)
+      search.add(at, "check", expected ?? "a valid value", describe(value), message)
       break
     }
     case "Forbidden":
-      search.add("check", "a value that is allowed", describe(value))
+      search.add(at, "check", "a value that is allowed", describe(value))
       break
   }
 }
 
-/** What a check found: its own words where it has some, else what it says it expects. */
+/** Notes the violation that a filter found: in the filter's own words where it has some, else by its expectation. */
 export const addFilter = (
   filter: SchemaAST.Filter<never>,
   issue: SchemaIssue.Issue,
   value: unknown,
+  at: Place,
   search: Search,
 ): void => {
   const saysMore = issue._tag !== "InvalidValue" || issue.annotations !== undefined
   if (saysMore && filter.annotations?.message === undefined) {
-    addIssue(issue, value, search)
+    addIssue(issue, value, at, search)
   } else {
     const keyword = keywordOf(filter, Array.isArray(value)) ?? "check"
-    search.add(keyword, expectedBy(filter), describeFor(keyword, value), filter.annotations?.message)
+    search.add(at, keyword, expectedBy(filter), describeFor(keyword, value), filter.annotations?.message)
   }
 }
 
@@ -73,23 +76,22 @@ const addPointer = (
   [key, ...rest]: ReadonlyArray<PropertyKey>,
   issue: SchemaIssue.Issue,
   value: unknown,
+  at: Place,
   search: Search,
 ): void => {
   if (key === undefined) {
-    addIssue(issue, value, search)
+    addIssue(issue, value, at, search)
   } else if (rest.length === 0 && issue._tag === "MissingKey") {
-    search.addMissing(String(key))
+    search.add(at, ...missing(String(key)))
   } else if (rest.length === 0 && (issue._tag === "UnexpectedKey" || isNever(issue))) {
-    search.addUnknown(String(key))
+    search.add(at, ...unknown(String(key)))
   } else {
     const isOwn = typeof value === "object" && value !== null && Object.hasOwn(value, key)
-    search.enter(key)
-    addPointer(rest, issue, isOwn ? Reflect.get(value, key) : undefined, search)
-    search.leave()
+    addPointer(rest, issue, isOwn ? Reflect.get(value, key) : undefined, { of: at, key }, search)
   }
 }
 
-/** Whether a property may have no value at all: so `closed` refuses the properties that it does not know. */
+/** Says whether a property must not exist: `closed` refuses unknown properties by this. */
 const isNever = (issue: SchemaIssue.Issue): boolean => issue._tag === "InvalidType" && issue.ast._tag === "Never"
 
 const format = SchemaIssue.makeFormatterDefault()
@@ -118,21 +120,14 @@ const typesOf = (ast: SchemaAST.AST): ReadonlySet<string> => {
 }
 
 const keywords: ReadonlyMap<unknown, string> = new Map<string, string>([
-  [checkId.integer, "type"],
-  [checkId.tenths, "multipleOf"],
-  [checkId.dateTime, "format"],
-  [checkId.dateTimeMaybeLocal, "format"],
-  [checkId.uri, "format"],
+  ...Object.values(kinds).map(({ id, keyword }) => [id, keyword] as const),
   ["effect/schema/isInt", "type"],
   ["effect/schema/isFinite", "type"],
   ["effect/schema/isMultipleOf", "multipleOf"],
   ["effect/schema/isGreaterThan", "exclusiveMinimum"],
-  ["effect/schema/isGreaterThanOrEqualTo", "minimum"],
   ["effect/schema/isLessThan", "exclusiveMaximum"],
-  ["effect/schema/isLessThanOrEqualTo", "maximum"],
   ["effect/schema/isBetween", "minimum"],
   ["effect/schema/isMinCodePoints", "minLength"],
-  ["effect/schema/isMaxCodePoints", "maxLength"],
   ["effect/schema/isBetweenCodePoints", "minLength"],
   ["effect/schema/isMinLength", "minLength"],
   ["effect/schema/isMaxLength", "maxLength"],
@@ -146,9 +141,9 @@ const keywordsOfArrays: ReadonlyMap<unknown, string> = new Map<string, string>([
   ["effect/schema/isBetweenLength", "minItems"],
 ])
 
-/** The keyword that a check stands for, on an array or on anything else. */
+/** The JSON Schema keyword of a filter, on an array or on any other value; `undefined` when there is none. */
 export const keywordOf = (filter: SchemaAST.Filter<never>, onArray: boolean): string | undefined =>
   (onArray ? keywordsOfArrays : keywords).get(filter.annotations?.representation?.id)
 
-/** What a check expects, in words. */
+/** The expectation of a filter in words. */
 export const expectedBy = (filter: SchemaAST.Filter<never>): string => filter.annotations?.expected ?? "a valid value"

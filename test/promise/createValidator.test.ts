@@ -23,6 +23,12 @@ const verdict = (validator: ReturnType<typeof createValidator>, id: string, valu
   }
 }
 
+const revoked = () => {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  return proxy
+}
+
 /** A validator with one schema, and whether it accepts a value. */
 const judge = (schema: object) => {
   const validator = createValidator("test1.0", [{ $id: "urn:Test.req", ...schema }])
@@ -287,9 +293,9 @@ describe("the error", () => {
   ])("for %j is an %o", (value, ErrorClass) => {
     const error = verdict(validator, "urn:Test.req", value)
     expect(error).toBeInstanceOf(ErrorClass)
-    const [fault] = error.details.errors
+    const [violation] = error.details.errors
     expect(error.message.startsWith(`/${Object.keys(value)[0]}`)).toBe(true)
-    expect(fault).toMatchObject({
+    expect(violation).toMatchObject({
       instancePath: `/${Object.keys(value)[0]}`,
       keyword: expect.any(String),
       message: expect.any(String),
@@ -298,9 +304,9 @@ describe("the error", () => {
     })
   })
 
-  it("lists all faults in its details, the first in its message", () => {
+  it("lists all violations in its details, the first in its message", () => {
     const error = verdict(validator, "urn:Test.req", { type: 1, enum: "b", items: [] })
-    expect(error.details.errors.map((fault: any) => fault.keyword)).toEqual(["type", "enum", "minItems"])
+    expect(error.details.errors.map((violation: any) => violation.keyword)).toEqual(["type", "enum", "minItems"])
     expect(error.message).toContain("/type: expected string; got 1")
   })
 
@@ -309,6 +315,113 @@ describe("the error", () => {
     const error = verdict(validator, "urn:Test.req", { enum: long, object: { [long]: 1 } })
     expect(error.message.length).toBeLessThanOrEqual(255)
     expect(JSON.stringify(error.details).length).toBeLessThan(2_000)
+  })
+})
+
+/** Objects that count how often one of their values is read. */
+const countingItems = (length: number) => {
+  const seen = { reads: 0 }
+  const items = Array.from({ length }, (_, index) =>
+    Object.defineProperty({}, "value", { enumerable: true, get: () => (seen.reads++, index) }),
+  )
+  return { items, seen }
+}
+
+describe("the work on a payload", () => {
+  const texts = { items: { properties: { value: { type: "string" } } } }
+
+  it("finds ten violations of a payload of ordinary size", () => {
+    const validator = createValidator("test1.0", [{ $id: "urn:Test.req", ...texts }])
+    const { items } = countingItems(100)
+    const paths = verdict(validator, "urn:Test.req", items).details.errors.map((error: any) => error.instancePath)
+    expect(paths).toEqual(Array.from({ length: 10 }, (_, index) => `/${index}/value`))
+  })
+
+  it("ends at the first violation of a large one", () => {
+    const validator = createValidator("test1.0", [{ $id: "urn:Test.req", ...texts }])
+    const { items, seen } = countingItems(100_000)
+    const error = verdict(validator, "urn:Test.req", items)
+    expect(error.details.errors).toHaveLength(1)
+    expect(error.message).toBe("/0/value: expected string; got 0")
+    expect(seen.reads).toBeLessThan(10)
+  })
+
+  it.each([
+    ["many properties", Object.fromEntries(Array.from({ length: 2000 }, (_, index) => [`key${index}`, 1]))],
+    ["long keys", Object.fromEntries(Array.from({ length: 20 }, (_, index) => ["k".repeat(2000) + index, 1]))],
+    ["depth", JSON.parse(`${'{"a":'.repeat(2000)}1${"}".repeat(2000)}`)],
+  ])("ends at the first violation of one that is large because of its %s", (_, payload) => {
+    const schema = { $id: "urn:Test.req", additionalProperties: { $ref: "urn:Test.req" }, type: "object" }
+    const validator = createValidator("test1.0", [{ ...schema, required: ["x", "y"] }])
+    expect(verdict(validator, "urn:Test.req", payload).details.errors).toHaveLength(1)
+    expect(verdict(validator, "urn:Test.req", { a: 1 }).details.errors).toHaveLength(3)
+  })
+
+  it("grows with the number of unique items, not with its square", () => {
+    const accepts = judge({ uniqueItems: true })
+    const { items, seen } = countingItems(2000)
+    expect(accepts(items)).toBe(true)
+    expect(seen.reads).toBeLessThan(10_000)
+  })
+})
+
+describe("uniqueItems", () => {
+  it.each<readonly [ReadonlyArray<unknown>, boolean]>([
+    [[], true],
+    [[1, "1", true, null, [1], { a: 1 }, ["1"], "[1]", '{"a":1}'], true],
+    [[{ a: 1, b: [2] }, 0, { b: [2], a: 1 }], false],
+    [
+      [
+        [1, 2],
+        [2, 1],
+      ],
+      true,
+    ],
+    [[[[]], [[]]], false],
+    [["a", "b", "a"], false],
+    [[null, null], false],
+    [[{ a: "1,b" }, { a: "1", b: "" }], true],
+    [[{ valueOf: 1 }, { valueOf: 1 }], false],
+  ])("of %j is %j", (items, expected) => {
+    expect(judge({ uniqueItems: true })(items)).toBe(expected)
+    expect(judge({ uniqueItems: false })(items)).toBe(true)
+  })
+})
+
+describe("a payload that cannot be read", () => {
+  const tree = createValidator("test1.0", [
+    { $id: "urn:Test.req", properties: { value: { type: "string" }, child: { $ref: "urn:Test.req" } } },
+  ])
+
+  it.each([
+    [
+      "because a getter throws",
+      Object.defineProperty({}, "value", {
+        enumerable: true,
+        get: () => {
+          throw new Error("no")
+        },
+      }),
+    ],
+    ["because it nests deeper than the stack", JSON.parse(`${'{"child":'.repeat(100_000)}{}${"}".repeat(100_000)}`)],
+    ["because it is a revoked proxy", revoked()],
+  ])("is refused %s", (_, payload) => {
+    const error = verdict(tree, "urn:Test.req", payload)
+    expect(error).toBeInstanceOf(RPCFormatViolationError)
+    expect(error.message).toBe("/: expected a readable payload; got one that cannot be read")
+  })
+})
+
+describe("the error that validate throws", () => {
+  it("names the line that called it", () => {
+    const validator = createValidator("test1.0", [{ $id: "urn:Test.req", type: "string" }])
+    const userCode = () => validator.validate("urn:Test.req", 1)
+    expect(userCode).toThrow("expected string; got 1")
+    try {
+      userCode()
+    } catch (error) {
+      expect((error as Error).stack?.split("\n")[1]).toContain("userCode")
+    }
   })
 })
 

@@ -3,7 +3,19 @@ import { Ocpp16 } from "../../src/schemas/ocpp16.ts"
 import { Ocpp21 } from "../../src/schemas/ocpp21.ts"
 import { Ocpp201 } from "../../src/schemas/ocpp201.ts"
 import type { Validator } from "../../src/Validator.ts"
-import { ajvFor, compile, generate, type Message, messages, mutations, randomFrom, type Style } from "./official.ts"
+import {
+  ajvFor,
+  compile,
+  generate,
+  invalidDateTimes,
+  isoDateTimes,
+  type Message,
+  messages,
+  mutations,
+  randomFrom,
+  type Style,
+  validDateTimes,
+} from "./official.ts"
 
 const seed = Number(process.env.OCPP_SEED ?? 20250401)
 console.info(`OCPP_SEED=${seed}`)
@@ -45,6 +57,9 @@ const deepFreeze = <A>(value: A): A => {
 
 describe.each(Object.entries(subprotocols))("%s", (subprotocol, { validator }) => {
   const random = randomFrom(seed)
+  const is16 = subprotocol === "ocpp1.6"
+  const dateTimes = is16 ? [...validDateTimes, ...isoDateTimes] : validDateTimes
+  const wrongDateTimes = is16 ? invalidDateTimes : [...invalidDateTimes, ...isoDateTimes]
   const ajv = ajvFor(subprotocol as Message["subprotocol"])
   const own = messages
     .filter((message) => message.subprotocol === subprotocol)
@@ -53,7 +68,7 @@ describe.each(Object.entries(subprotocols))("%s", (subprotocol, { validator }) =
   it("accepts the payloads that the official schemas accept, and changes nothing", () => {
     for (const { action, part, schema, official } of own) {
       for (const style of styles) {
-        const payload = deepFreeze(generate(schema, { ...style, random }))
+        const payload = deepFreeze(generate(schema, { ...style, dateTimes, random }))
         expect(official(payload), `${action} ${part}: the payload is valid`).toBe(true)
         expect(validator.check(action, part, payload)?.message, `${action} ${part}`).toBeUndefined()
       }
@@ -64,21 +79,21 @@ describe.each(Object.entries(subprotocols))("%s", (subprotocol, { validator }) =
     let cases = 0
     for (const { action, part, schema, official } of own) {
       const payload = generate(schema, { values: "typical", optional: 1, lists: "one", random })
-      for (const mutation of mutations(schema, payload)) {
+      for (const mutation of mutations(schema, payload, wrongDateTimes)) {
         // A payload of `null` is taken for `{}`.
         if (mutation.payload === null) continue
         cases++
         const error = validator.check(action, part, deepFreeze(mutation.payload))
         const [expected] = official(mutation.payload) ? [] : (official.errors ?? [])
-        const [fault] = (error?.details.errors ?? []) as ReadonlyArray<Record<string, unknown>>
+        const [violation] = (error?.details.errors ?? []) as ReadonlyArray<Record<string, unknown>>
         if (
-          fault?.keyword !== expected?.keyword ||
-          fault?.instancePath !== expected?.instancePath ||
+          violation?.keyword !== expected?.keyword ||
+          violation?.instancePath !== expected?.instancePath ||
           mutation.keyword !== expected?.keyword ||
           error?.code !== codes[mutation.keyword]
         ) {
           const where = `${action} ${part}, ${mutation.keyword}: ${JSON.stringify(mutation.payload).slice(0, 500)}`
-          expect({ ...fault, code: error?.code }, where).toMatchObject({
+          expect({ ...violation, code: error?.code }, where).toMatchObject({
             instancePath: expected?.instancePath,
             keyword: mutation.keyword,
             code: codes[mutation.keyword],

@@ -64,6 +64,8 @@ export interface Style {
   readonly optional: number
   /** Whether lists have one item, or any number of them (within reason). */
   readonly lists: "one" | "any"
+  /** The date-times of extreme payloads. Default: those that are valid in every version. */
+  readonly dateTimes?: ReadonlyArray<string>
 }
 
 const pick = <A>(random: () => number, values: ReadonlyArray<A>): A => {
@@ -72,6 +74,7 @@ const pick = <A>(random: () => number, values: ReadonlyArray<A>): A => {
   return value
 }
 
+/** Date-times of RFC 3339, so valid in every version. */
 export const validDateTimes = [
   "2025-04-01T12:00:00Z",
   "2024-02-29T23:59:59.999Z",
@@ -82,6 +85,30 @@ export const validDateTimes = [
   "0000-02-29T12:00:00-00:00",
 ]
 
+/** Date-times of ISO 8601 and not of RFC 3339, so valid in 1.6 only. */
+export const isoDateTimes = [
+  "2024-04-26T14:35:02+0200",
+  "2024-04-26T14:35:02-0330",
+  "2024-04-26T14:35:02+02",
+  "2024-04-26T14:35:02.123-11",
+  "2024-04-26T14:35:02",
+  "2024-04-26t14:35:02.123",
+  "2024-04-26 14:35:02",
+  "2024-04-26 14:35:02Z",
+  "2024-04-26 14:35:02.5+02:00",
+  "2024-04-26T14:35:02,5Z",
+  "2024-04-26 14:35:02,123",
+  "2024-04-26T14:35",
+  "2024-04-26T14:35Z",
+  "2024-04-26T14:35+0200",
+  "2024-04-26 14:35-23",
+  "2024-02-29T23:59:59,999999999+02",
+  "2016-12-31T23:59:60",
+  "2017-01-01T00:59:60+01",
+  "2017-01-01T05:29:60,25+0530",
+]
+
+/** Texts that are a date-time in no version. */
 export const invalidDateTimes = [
   "",
   "yesterday",
@@ -96,11 +123,25 @@ export const invalidDateTimes = [
   "2025-04-01T12:60:00Z",
   "2025-04-01T12:00:60Z",
   "2025-04-01T23:59:61Z",
-  "2025-04-01T12:00Z",
+  "2025-04-01T12Z",
+  "2025-04-01T12:00.5Z",
   "2025-04-01T12:00:00.Z",
-  "2025-04-01T12:00:00,5Z",
+  "2025-04-01T12:00:00,Z",
   "2025-04-01T12:00:00+24:00",
   "2025-04-01T12:00:00+05:60",
+  "2025-04-01T12:00:00+0560",
+  "2025-04-01T12:00:00+5",
+  "2025-04-01T12:00:00+05:",
+  "2025-04-01T12:00:00+05:3",
+  "2025-04-01T12:00:00 +05:30",
+  "2025-04-01T12:00:00 Z",
+  "2025-04-01  12:00:00",
+  "2025-04-01_12:00:00",
+  "2016-12-31T23:59:60+01",
+  "2016-12-31T22:59:60",
+  "20250401T120000Z",
+  "2025-091T12:00:00Z",
+  "2025-W14-2T12:00:00Z",
   "25-04-01T12:00:00Z",
   "2025-4-1T12:00:00Z",
   " 2025-04-01T12:00:00Z",
@@ -129,7 +170,7 @@ const anyJson = (random: () => number): unknown =>
 
 /** A valid payload. */
 export const generate = (root: JsonSchema, style: Style): unknown => {
-  const { random, values, optional, lists } = style
+  const { dateTimes = validDateTimes, lists, optional, random, values } = style
   const go = (schema: JsonSchema): unknown => {
     if (schema.$ref !== undefined) return go(resolve(root, schema))
     const { minimum = -1000, maximum = 1000 } = schema
@@ -149,8 +190,7 @@ export const generate = (root: JsonSchema, style: Style): unknown => {
       }
       case "string": {
         if (schema.enum !== undefined) return pick(random, schema.enum)
-        if (schema.format === "date-time")
-          return values === "typical" ? validDateTimes[0] : pick(random, validDateTimes)
+        if (schema.format === "date-time") return values === "typical" ? validDateTimes[0] : pick(random, dateTimes)
         if (schema.format === "uri") return pick(random, validUris)
         const most = schema.maxLength ?? 40
         const length = values === "typical" ? Math.min(most, 4 + Math.floor(random() * 28)) : pick(random, [0, 1, most])
@@ -200,8 +240,16 @@ const accepted: Readonly<Record<string, ReadonlyArray<string>>> = {
   integer: ["integer"],
 }
 
-/** Every way to break one keyword of the schema at every place that the payload has. */
-export function* mutations(root: JsonSchema, payload: unknown): Generator<Mutation> {
+/**
+ * Every way to break one keyword of the schema at every place that the payload has.
+ *
+ * @param wrongDateTimes the texts that break a date-time; default: those that are none in any version
+ */
+export function* mutations(
+  root: JsonSchema,
+  payload: unknown,
+  wrongDateTimes: ReadonlyArray<string> = invalidDateTimes,
+): Generator<Mutation> {
   yield* go(root, payload, (value) => value)
 
   function* go(unresolved: JsonSchema, value: unknown, put: (value: unknown) => unknown): Generator<Mutation> {
@@ -221,7 +269,7 @@ export function* mutations(root: JsonSchema, payload: unknown): Generator<Mutati
     if (schema.maxLength !== undefined) {
       yield* broken("maxLength", "x".repeat(schema.maxLength + 1), "😀".repeat(schema.maxLength + 1))
     }
-    if (schema.format === "date-time") yield* broken("format", ...invalidDateTimes)
+    if (schema.format === "date-time") yield* broken("format", ...wrongDateTimes)
     if (schema.format === "uri") yield* broken("format", ...invalidUris)
     if (schema.minimum !== undefined) yield* broken("minimum", schema.minimum - 1)
     if (schema.maximum !== undefined) yield* broken("maximum", schema.maximum + 1)
@@ -251,12 +299,16 @@ export function* mutations(root: JsonSchema, payload: unknown): Generator<Mutati
   }
 }
 
-/** RFC 3339 §5.6 and §5.7, written down a second time. */
-export const isRfc3339 = (value: string, offsetMayBeMissing: boolean): boolean => {
-  const parts =
-    /^(\d{4})-(\d\d)-(\d\d)t(\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:z|([+-])(\d\d):(\d\d))?$/i.exec(value)?.slice(1) ?? []
-  if (parts.length === 0 || (!offsetMayBeMissing && !/z$|[+-]\d\d:\d\d$/i.test(value))) return false
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = parts.slice(0, 6).map(Number)
+const rfc3339 = /^(\d{4})-(\d\d)-(\d\d)t(\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:z|([+-])(\d\d):(\d\d))$/i
+const iso8601 = /^(\d{4})-(\d\d)-(\d\d)[t ](\d\d):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?(?:z|([+-])(\d\d)(?::?(\d\d))?|)$/i
+
+/** RFC 3339 §5.6 and §5.7, and what of ISO 8601 is sent in 1.6: both written down a second time. */
+export const isDateTime = (value: string, notation: "RFC 3339" | "ISO 8601"): boolean => {
+  const parts = (notation === "RFC 3339" ? rfc3339 : iso8601).exec(value)?.slice(1)
+  if (parts === undefined) return false
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = parts
+    .slice(0, 6)
+    .map((part) => Number(part ?? 0))
   const [offsetHour = 0, offsetMinute = 0] = parts.slice(7).map((part) => Number(part ?? 0))
   const date = new Date(0)
   date.setUTCFullYear(year, month - 1, day)
@@ -268,12 +320,12 @@ export const isRfc3339 = (value: string, offsetMayBeMissing: boolean): boolean =
 
 /**
  * ajv with formats, except for what we say we do otherwise: `multipleOf` is judged on the number's decimal digits,
- * date-times by RFC 3339, and in 1.6 their offset may be missing.
+ * date-times by RFC 3339, and in 1.6 by ISO 8601.
  */
 export const ajvFor = (subprotocol: Message["subprotocol"], options: Options = {}): Ajv => {
   const ajv = new Ajv({ strict: false, ...options })
   ajvFormats.default(ajv)
-  ajv.addFormat("date-time", (value: string) => isRfc3339(value, subprotocol === "ocpp1.6"))
+  ajv.addFormat("date-time", (value: string) => isDateTime(value, subprotocol === "ocpp1.6" ? "ISO 8601" : "RFC 3339"))
   ajv.removeKeyword("multipleOf")
   ajv.addKeyword({
     keyword: "multipleOf",

@@ -1,8 +1,18 @@
 import { createRequire } from "node:module"
+import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
 import { describe, expect, it } from "vitest"
 import * as payload from "../../src/schemas/payload.ts"
-import { invalidDateTimes, invalidUris, isRfc3339, randomFrom, validDateTimes, validUris } from "./official.ts"
+import { sample } from "../../src/testing/arbitraries.ts"
+import {
+  invalidDateTimes,
+  invalidUris,
+  isDateTime,
+  isoDateTimes,
+  randomFrom,
+  validDateTimes,
+  validUris,
+} from "./official.ts"
 
 const seed = Number(process.env.OCPP_SEED ?? 20250401)
 console.info(`OCPP_SEED=${seed}`)
@@ -32,10 +42,9 @@ describe("dateTime", () => {
   it.each(validDateTimes)("accepts %j", (value) => expect(accepts(value)).toBe(true))
   it.each(invalidDateTimes)("refuses %j", (value) => expect(accepts(value)).toBe(false))
 
-  it.each(["2025-04-01T12:00:00", "2025-04-01 12:00:00Z", "2025-04-01T12:00:00+02", "2025-04-01T12:00:00+0200"])(
-    "refuses %j, which is ISO 8601 and not RFC 3339",
-    (value) => expect(accepts(value)).toBe(false),
-  )
+  it.each(isoDateTimes)("refuses %j, which is ISO 8601 and not RFC 3339", (value) => {
+    expect(accepts(value)).toBe(false)
+  })
 
   it.each([
     ["2016-12-31T23:59:60Z", true],
@@ -51,7 +60,7 @@ describe("dateTime", () => {
   it("agrees with RFC 3339 on thousands of near misses", () => {
     for (const text of validDateTimes) {
       for (const value of variants(text, "0123456789-+:.TtZz ", 2000)) {
-        expect(accepts(value), value).toBe(isRfc3339(value, false))
+        expect(accepts(value), value).toBe(isDateTime(value, "RFC 3339"))
       }
     }
   })
@@ -66,17 +75,40 @@ describe("dateTime", () => {
   })
 })
 
-describe("dateTimeMaybeLocal", () => {
-  const accepts = Schema.is(payload.dateTimeMaybeLocal)
+describe("isoDateTime", () => {
+  const accepts = Schema.is(payload.isoDateTime)
 
-  it("accepts every date-time, and one without an offset", () => {
-    for (const value of validDateTimes) expect(accepts(value)).toBe(true)
-    expect(accepts("2025-04-01T12:00:00")).toBe(true)
-    expect(accepts("2025-04-01t12:00:00.123")).toBe(true)
+  it.each(validDateTimes)("accepts %j, as every version does", (value) => expect(accepts(value)).toBe(true))
+  it.each(isoDateTimes)("accepts %j", (value) => expect(accepts(value)).toBe(true))
+  it.each(invalidDateTimes)("refuses %j", (value) => expect(accepts(value)).toBe(false))
+
+  it("agrees with a second reading of ISO 8601 on thousands of near misses", () => {
+    let valid = 0
+    for (const text of [...validDateTimes, ...isoDateTimes]) {
+      for (const value of variants(text, "0123456789-+:.,TtZz ", 2000)) {
+        expect(accepts(value), value).toBe(isDateTime(value, "ISO 8601"))
+        if (accepts(value)) valid++
+      }
+    }
+    expect(valid).toBeGreaterThan(1000)
   })
 
-  it.each([...invalidDateTimes, "2025-04-01T12:00:00+02", "2025-04-01 12:00:00"])("refuses %j", (value) => {
-    expect(accepts(value)).toBe(false)
+  it("is generated in all its forms", () => {
+    const generated = sample(Arbitrary.schema(payload.isoDateTime), { seed, count: 300 })
+    const forms = [
+      /Z$/,
+      /:\d\d$/,
+      /[+-]\d\d$/,
+      /[+-]\d\d:\d\d$/,
+      /[+-]\d{4}$/,
+      / /,
+      /T/,
+      /,/,
+      /\./,
+      /[T ]\d\d:\d\d[Z+-]/,
+    ]
+    expect(forms.filter((form) => !generated.some((value) => form.test(value)))).toEqual([])
+    expect(generated.filter((value) => !accepts(value))).toEqual([])
   })
 })
 
