@@ -63,7 +63,7 @@ export const isJws = (payload: unknown): boolean =>
 export const read = (value: unknown): Contents | RPCFormatViolationError => {
   if (!hasMembers(value)) return malformed("it must have the strings protected, payload and signature")
   if (value.protected.length > maxHeaderLength) return malformed(`its header has over ${maxHeaderLength} characters`)
-  if (value.signature.length > maxSignatureLength) return malformed(`its signature has over ${maxSignatureLength}`)
+  if (value.signature.length > maxSignatureLength) return malformed(`its signature has over ${maxSignatureLength} characters`)
   const signature = bytesOf(value.signature)
   if (signature === undefined) return malformed("its signature is not base64url without padding")
   const headerText = textOf(value.protected)
