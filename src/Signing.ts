@@ -26,7 +26,7 @@ import { Signing } from "./signing/Signing.ts"
 
 export type { Algorithm } from "./signing/Algorithm.ts"
 export { type Certificate, hashOf as certificateHash } from "./signing/Certificate.ts"
-export type { Header, Jws } from "./signing/Jws.ts"
+export { type Header, type Jws, signedAction } from "./signing/Jws.ts"
 export type { Key } from "./signing/KeyMaterial.ts"
 export { byCertificateHash, type Claim, Keys, type VerificationKey } from "./signing/Keys.ts"
 export { type CustomOptions, type KeyOptions, signer, verificationKey } from "./signing/makeKeys.ts"
@@ -35,6 +35,7 @@ export { Signed } from "./signing/Signed.ts"
 export type { Signer } from "./signing/Signer.ts"
 export {
   type Connection,
+  type MaybeSigned,
   type Session,
   type SignedRequest,
   type SignedResult,

@@ -51,6 +51,9 @@ export const maxSignatureLength = 2_731
 /** What the action of a signed request ends in. */
 export const suffix = "-Signed"
 
+/** What a signed request calls its action. */
+export const signedAction = (action: string): string => `${action}${suffix}`
+
 /** Whether a payload has the members of a JWS, of whatever kind. */
 export const isJws = (payload: unknown): boolean =>
   typeof payload === "object" &&
@@ -63,7 +66,8 @@ export const isJws = (payload: unknown): boolean =>
 export const read = (value: unknown): Contents | RPCFormatViolationError => {
   if (!hasMembers(value)) return malformed("it must have the strings protected, payload and signature")
   if (value.protected.length > maxHeaderLength) return malformed(`its header has over ${maxHeaderLength} characters`)
-  if (value.signature.length > maxSignatureLength) return malformed(`its signature has over ${maxSignatureLength} characters`)
+  if (value.signature.length > maxSignatureLength)
+    return malformed(`its signature has over ${maxSignatureLength} characters`)
   const signature = bytesOf(value.signature)
   if (signature === undefined) return malformed("its signature is not base64url without padding")
   const headerText = textOf(value.protected)

@@ -49,40 +49,36 @@ export class Lane {
     return this.#slots.length
   }
 
-  /** Whether a message of so many characters may wait. Whoever enters one nevertheless answers for it. */
+  /** Whether one more message, of so many characters, may wait. To be asked first: a lane refuses nothing by itself. */
   hasRoom(length: number): boolean {
     if (this.#slots.length === 0) return true
     return this.#slots.length < this.#maxMessages && this.#length + length <= this.#maxLength
   }
 
-  /** Lets a message pass that needs no time: at once, or when its turn has come. */
-  pass(length: number, go: () => void): void {
-    if (this.isIdle && !this.#stopped) go()
-    else this.#pass({ go, fiber: undefined, length }, go)
+  /**
+   * Lets a message through: at once, or when its turn has come. The result gives its place up, and then `go` is not called. `go` must
+   * not throw.
+   */
+  pass(length: number, go: () => void): () => void {
+    if (this.#stopped) return nothing
+    if (!this.isIdle) return this.#wait({ go, fiber: undefined, length })
+    go()
+    return nothing
   }
 
   /**
-   * Lets a message pass that has to become of something first. `go` gets what comes of it, when its turn has come; in this tick,
-   * if that is known already. The result gives its place up: it is interrupted, and `go` is not called.
+   * Lets a message through that is not ready yet. When it is ready and its turn has come, `go` gets what has become of it: in this
+   * tick, if both hold already. The result gives its place up, and interrupts the Effect.
    */
   enter<A, E>(length: number, effect: Effect.Effect<A, E>, go: (exit: Exit.Exit<A, E>) => void): () => void {
+    // An Effect that has ended has ended in what it may end in.
+    if (Exit.isExit(effect)) return this.pass(length, () => go(effect as Exit.Exit<A, E>))
+    if (this.#stopped) return nothing
     const slot: Slot = { go: undefined, fiber: undefined, length }
-    if (Exit.isExit(effect)) {
-      // An Effect that has ended has ended in what it may end in.
-      slot.go = () => go(effect as Exit.Exit<A, E>)
-      this.#pass(slot, slot.go)
-    } else if (!this.#stopped) {
-      // It has its place before it does anything.
-      this.#wait(slot)
-      this.#follow(slot, this.#fork(effect), go)
-    }
-    return () => this.#leave(slot)
-  }
-
-  #pass(slot: Slot, go: () => void): void {
-    if (this.#stopped) return
-    if (this.isIdle) go()
-    else this.#wait(slot)
+    // It has its place before it does anything.
+    const leave = this.#wait(slot)
+    this.#follow(slot, this.#fork(effect), go)
+    return leave
   }
 
   #follow<A, E>(slot: Slot, fiber: Fiber.Fiber<A, E>, go: (exit: Exit.Exit<A, E>) => void): void {
@@ -94,9 +90,10 @@ export class Lane {
     })
   }
 
-  #wait(slot: Slot): void {
+  #wait(slot: Slot): () => void {
     this.#slots.push(slot)
     this.#length += slot.length
+    return () => this.#leave(slot)
   }
 
   #leave(slot: Slot): void {
@@ -104,12 +101,11 @@ export class Lane {
     if (index === -1) return
     this.#slots.splice(index, 1)
     this.#length -= slot.length
-    slot.go = () => {}
     slot.fiber?.interruptUnsafe()
     this.#drain()
   }
 
-  /** Lets all pass whose turn has come. What they cause waits behind them. */
+  /** Lets all through whose turn has come. What they cause waits behind them. */
   #drain(): void {
     if (this.#draining) return
     this.#draining = true
@@ -130,3 +126,6 @@ export class Lane {
     return Effect.asVoid(Fiber.awaitAll(fibers))
   }
 }
+
+/** What there is to give up when nothing waits. */
+const nothing = (): void => {}

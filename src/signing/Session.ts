@@ -9,7 +9,7 @@ import type { Message, Verification } from "./Policy.ts"
 import * as Signature from "./Signature.ts"
 import type { Signed } from "./Signed.ts"
 import type { Signer } from "./Signer.ts"
-import type { Connection, Session, SignedRequest, SignedResult, Signing, SignPayload } from "./Signing.ts"
+import type { Connection, MaybeSigned, Session, SignedRequest, SignedResult, Signing, SignPayload } from "./Signing.ts"
 
 /** How messages are signed and verified, once that has been found to make sense. */
 export interface Parts {
@@ -43,7 +43,7 @@ class PartsSession implements Session {
     return signIf(signs, signer, { kind, action, identity: this.#identity })
   }
 
-  result({ action, signed }: Frame.Call & { readonly signed?: Signed }): SignPayload | undefined {
+  result({ action, signed }: MaybeSigned<Frame.Call>): SignPayload | undefined {
     const { signer, signs } = this.#parts
     if (signer === undefined || (signs === undefined && signed === undefined)) return undefined
     const message = { kind: "CallResult", action, identity: this.#identity } as const

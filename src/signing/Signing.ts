@@ -46,6 +46,9 @@ export const Signing = Context.Reference<Signing>("effect-ocpp/Signing", { defau
  */
 export type SignPayload = (text: string) => Effect.Effect<Jws, RPCError>
 
+/** A message that may have been signed. */
+export type MaybeSigned<F> = F & { readonly signed?: Signed }
+
 /** A request that was signed, as if it had not been: its own action, its own payload. */
 export type SignedRequest<F extends Frame.Call | Frame.Send = Frame.Call | Frame.Send> = F & { readonly signed: Signed }
 
@@ -60,7 +63,7 @@ export interface Session {
    * How our result of a request is to be signed; `undefined` when it is not. A request that was signed (it has come out of
    * {@link openRequest}) is answered signed, if there is a signer.
    */
-  readonly result: (request: Frame.Call & { readonly signed?: Signed }) => SignPayload | undefined
+  readonly result: (request: MaybeSigned<Frame.Call>) => SignPayload | undefined
   /**
    * Opens a request of the peer's. `undefined`: it is not signed, and need not be. What comes out is not to be opened again.
    *
