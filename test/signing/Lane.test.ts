@@ -63,6 +63,25 @@ describe("a lane", () => {
     }),
   )
 
+  it.effect("finishes with a message before it lets the next through, whatever the first one causes", () =>
+    Effect.gen(function* () {
+      const { lane, see, seen } = make()
+      const ready = Deferred.makeUnsafe<void>()
+      lane.enter(1, Deferred.await(ready), () => {
+        leave()
+        see("first")()
+      })
+      const leave = lane.enter(1, Effect.never, see("never"))
+      lane.pass(1, () => {
+        lane.pass(1, see("caused"))
+        see("last")()
+      })
+      yield* Deferred.succeed(ready, undefined)
+      yield* settled
+      expect(seen).toEqual(["first", "last", "caused"])
+    }),
+  )
+
   it("gives a message its place before that does anything", () => {
     const { lane, see, seen } = make()
     lane.enter(
@@ -83,11 +102,20 @@ describe("a lane", () => {
       leaveToo()
       leave()
       leave()
+      expect(seen).toContain("behind")
       yield* settled
       expect(seen.toSorted()).toEqual(["behind", "interrupted"])
       expect(lane.isIdle).toBe(true)
     }),
   )
+
+  it("waits for no message that has left, even if that cannot be interrupted", () => {
+    const { lane, see, seen } = make()
+    const leave = lane.enter(1, Effect.uninterruptible(Effect.never), see("never"))
+    lane.pass(1, see("behind"))
+    leave()
+    expect(seen).toEqual(["behind"])
+  })
 
   it.effect("lets nothing through once stopped, and waits for what it interrupts", () =>
     Effect.gen(function* () {
@@ -133,6 +161,10 @@ describe("a lane", () => {
     expect(lane.hasRoom(0)).toBe(false)
     leave()
     expect(lane.hasRoom(10)).toBe(true)
+    const another = make({ maxLength: 10 }).lane
+    another.enter(1, Effect.never, () => {})
+    another.enter(9, Effect.never, () => {})()
+    expect([another.hasRoom(9), another.hasRoom(10)]).toEqual([true, false])
   })
 
   it("keeps any messages in order, whenever they are ready, and whichever of them leave", async () => {

@@ -150,6 +150,14 @@ describe("a signer", () => {
     ],
     ["of a CryptoKey for SHA-512", async () => ({ key: await importKey(rsa, pkcs1("SHA-512"), "sign") }), kind],
     [
+      "of a CryptoKey of a short modulus",
+      async () => {
+        const { privateKey: short } = generateKeyPairSync("rsa", { modulusLength: 1024 })
+        return { key: await importKey(short, pkcs1("SHA-256"), "sign") }
+      },
+      kind,
+    ],
+    [
       "of a CryptoKey that verifies",
       async () => ({ key: await importKey(publicKey("station"), p256, "verify") }),
       "key is a CryptoKey whose usages have no sign",
