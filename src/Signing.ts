@@ -15,9 +15,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type Checks, checkOptions, record, shown, whenRead } from "./connection/Checks.ts"
+import { type Checks, checkOptions, isObject, must, record, shown, whenRead } from "./connection/Checks.ts"
 import type { Certificate } from "./signing/Certificate.ts"
-import { byCertificateHash, Keys } from "./signing/Keys.ts"
+import { byCertificateHash, byFunction, type FindKey, Keys } from "./signing/Keys.ts"
 import { verificationKey } from "./signing/makeKeys.ts"
 import * as Policy from "./signing/Policy.ts"
 import * as Session from "./signing/Session.ts"
@@ -28,7 +28,7 @@ export type { Algorithm } from "./signing/Algorithm.ts"
 export { type Certificate, hashOf as certificateHash } from "./signing/Certificate.ts"
 export { type Header, type Jws, signedAction } from "./signing/Jws.ts"
 export type { Key } from "./signing/KeyMaterial.ts"
-export { byCertificateHash, type Claim, Keys, type VerificationKey } from "./signing/Keys.ts"
+export { byCertificateHash, type Claim, type FindKey, Keys, type VerificationKey } from "./signing/Keys.ts"
 export { type CustomOptions, type KeyOptions, signer, verificationKey } from "./signing/makeKeys.ts"
 export type { Message, Sign, Verification, Verify } from "./signing/Policy.ts"
 export { Signed } from "./signing/Signed.ts"
@@ -55,11 +55,16 @@ export interface Options {
 
 /** {@link Options}, with the keys that `verify` needs. */
 export interface MakeOptions extends Options {
-  /** Whose signatures are believed. */
-  readonly keys?: Keys["Service"]
+  /** Whose signatures are believed: what finds their keys. {@link byCertificateHash} makes one of certificates. */
+  readonly keys?: Keys["Service"] | FindKey
 }
 
-const checks: Checks<MakeOptions> = { signer: record, sign: whenRead, verify: whenRead, keys: record }
+const checks: Checks<MakeOptions> = {
+  signer: record,
+  sign: whenRead,
+  verify: whenRead,
+  keys: must("Keys or a function", (value) => typeof value === "function" || (isObject(value) && "find" in value)),
+}
 
 /**
  * How messages are signed and verified, as a value.
@@ -81,7 +86,10 @@ export const make = (options: MakeOptions = {}): Signing => {
   return Session.make({
     signer,
     signs: Policy.signs(sign),
-    verifies: ask === undefined || keys === undefined ? undefined : { ask, keys },
+    verifies:
+      ask === undefined || keys === undefined
+        ? undefined
+        : { ask, keys: typeof keys === "function" ? byFunction(keys) : keys },
   })
 }
 

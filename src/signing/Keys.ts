@@ -54,3 +54,19 @@ export const byCertificateHash = (keys: Iterable<VerificationKey>): Keys["Servic
   }
   return { find: ({ certificateHash }) => Effect.succeed(Option.fromUndefinedOr(byHash.get(certificateHash))) }
 }
+
+/** Finds the key of a signer; `undefined`, now or later, for one that is not believed. */
+export type FindKey = (claim: Claim) => VerificationKey | undefined | PromiseLike<VerificationKey | undefined>
+
+/** Keys that a function finds. One that throws or rejects refuses the message with InternalError. */
+export const byFunction = (find: FindKey): Keys["Service"] => ({
+  find: (claim) => {
+    const found = find(claim)
+    // A function in JavaScript may find null.
+    if (found == null || !("then" in found)) return Effect.succeed(Option.fromNullishOr(found))
+    return Effect.map(
+      Effect.promise(() => found),
+      Option.fromNullishOr,
+    )
+  },
+})

@@ -5,7 +5,7 @@ export interface Message {
   readonly kind: "Call" | "CallResult" | "Send"
   /** The action, without `-Signed`; of a result that of the request that it answers. */
   readonly action: string
-  /** The station at whose end, or to whose end, the message is. */
+  /** The station on whose connection it is, at either end. */
   readonly identity: string
 }
 

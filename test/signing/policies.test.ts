@@ -1,5 +1,5 @@
 /** What is signed, what is asked for, and what is done where neither is anybody's business. */
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, expectTypeOf, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -151,6 +151,23 @@ describe("what is asked for", () => {
     }),
   )
 
+  it.effect("may be found by a function, now or later", () =>
+    Effect.gen(function* () {
+      const key = Signing.verificationKey(keys.station.certificate)
+      const message = yield* signedCall("Reset")
+      for (const find of [() => key, async () => key]) {
+        const opened = yield* open(sessionOf({ verify: "required", keys: find }), message, "Reset")
+        expect(opened.signed.key).toBe(key)
+      }
+      for (const find of [() => undefined, async () => undefined]) {
+        const error = yield* Effect.flip(open(sessionOf({ verify: "required", keys: find }), message, "Reset"))
+        expect(error).toMatchObject({ code: "SecurityError" })
+      }
+      const rejecting = sessionOf({ verify: "required", keys: () => Promise.reject(new Error("no database")) })
+      expect(Exit.hasDies(yield* Effect.exit(open(rejecting, message, "Reset")))).toBe(true)
+    }),
+  )
+
   it.effect("dies of keys that die", () =>
     Effect.gen(function* () {
       const finds: ReadonlyArray<Signing.Keys["Service"]["find"]> = [
@@ -217,7 +234,8 @@ describe("options", () => {
       { verify: "require", keys: believed },
       'verify must be "ignore", "ifPresent", "required" or a function; got "require"',
     ],
-    [{ keys: "believed" }, 'keys must be an object; got "believed"'],
+    [{ keys: "believed" }, 'keys must be Keys or a function; got "believed"'],
+    [{ keys: {} }, "keys must be Keys or a function; got an object"],
     [{ singer: signer }, 'there is no option "singer", but signer, sign, verify, keys'],
   ]
   it.each(wrong)("%o are refused", (options, why) => {
@@ -256,6 +274,21 @@ describe("the Layer", () => {
       ),
     ),
   )
+})
+
+describe("the types", () => {
+  it("ask for Keys where signatures are looked at, and for nothing otherwise", () => {
+    expectTypeOf(Signing.layer({ signer, sign: "everything" })).toEqualTypeOf<Layer.Layer<never>>()
+    expectTypeOf(Signing.layer({ verify: "ignore" })).toEqualTypeOf<Layer.Layer<never>>()
+    expectTypeOf(Signing.layer({ verify: "required" })).toEqualTypeOf<Layer.Layer<never, never, Signing.Keys>>()
+    expectTypeOf(Signing.layer({ verify: () => "ignore" })).toEqualTypeOf<Layer.Layer<never, never, Signing.Keys>>()
+  })
+
+  it("know three algorithms", () => {
+    expectTypeOf<Signing.Algorithm>().toEqualTypeOf<"ES256" | "RS256" | "RS384">()
+    // @ts-expect-error no other
+    expect(() => Signing.signer({ algorithm: "PS256", sign: () => new Uint8Array() })).toThrow(RangeError)
+  })
 })
 
 describe("Signed", () => {
