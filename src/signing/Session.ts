@@ -55,14 +55,14 @@ class PartsSession implements Session {
       return this.#pass(request._tag, request.action)
     }
     const action = request.action.slice(0, -Jws.suffix.length)
-    const opened = this.#open(request.payload, { kind: request._tag, action, identity: this.#identity })
-    return Effect.mapEager(opened, ({ payload, signed }) => ({ ...request, action, payload, signed }))
+    const opening = this.#open(request.payload, { kind: request._tag, action, identity: this.#identity })
+    return Effect.mapEager(opening, ({ payload, signed }) => ({ ...request, action, payload, signed }))
   }
 
   openResult(result: Frame.CallResult, action: string): Effect.Effect<SignedResult, RPCError> | undefined {
     if (!Jws.isJws(result.payload)) return this.#pass("CallResult", action)
-    const opened = this.#open(result.payload, { kind: "CallResult", action, identity: this.#identity })
-    return Effect.mapEager(opened, ({ payload, signed }) => ({ ...result, payload, signed }))
+    const opening = this.#open(result.payload, { kind: "CallResult", action, identity: this.#identity })
+    return Effect.mapEager(opening, ({ payload, signed }) => ({ ...result, payload, signed }))
   }
 
   /** Lets a message pass that is not signed, where it may be. */
@@ -102,7 +102,7 @@ const signWith =
   (text) =>
     Signature.sign(signer, message, text)
 
-/** The program's function may throw; then nobody can say that the message may leave unsigned. */
+/** The program's function may throw; then the message fails, for it may not be meant to leave unsigned. */
 const signIf = (signs: (message: Message) => boolean, signer: Signer, message: Message): SignPayload | undefined => {
   try {
     return signs(message) ? signWith(signer, message) : undefined
@@ -111,7 +111,7 @@ const signIf = (signs: (message: Message) => boolean, signer: Signer, message: M
   }
 }
 
-/** The same of what is asked: a program in JavaScript may ask for anything, and what makes no sense asks for nothing less. */
+/** The program's function may throw, or return anything, where it is written in JavaScript: then the message fails. */
 const ask = (verifies: (message: Message) => Verification, message: Message): Verification | Exit.Exit<never> => {
   try {
     const asked: unknown = verifies(message)
