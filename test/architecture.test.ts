@@ -10,10 +10,10 @@ const rooms: ReadonlyArray<RegExp> = [
   /^(RPCError|Transport|Action)$/,
   /^(Frame|ConnectionError|ConnectError)$/,
   /^(Validator|validator\/.*|schemas\/payload)$/,
-  /^(Codec|Subprotocol)$/,
+  /^(Codec|Subprotocol|signing\/(Algorithm|Jws|Keys|Policy|Signed|Signer))$/,
   /^(Protocol|Handlers)$/,
-  /^(schemas\/.*|connection\/.*)$/,
-  /^(Connection|Backoff|WebSocket|Handshake)$/,
+  /^(schemas\/.*|connection\/.*|signing\/.*)$/,
+  /^(Connection|Signing|Backoff|WebSocket|Handshake)$/,
   /^(client|server)\/.*$/,
   /^(Client|Server|Security|Configurable|core)$/,
   /^Middleware$/,
@@ -85,6 +85,19 @@ describe("the rooms", () => {
     expect(
       reach.flatMap(({ imports, name }) => imports.filter(({ from }) => /^(node:|ws$)/.test(from)).map(() => name)),
     ).toEqual([])
+  })
+
+  it("keep what opens signed messages away from cryptography", () => {
+    const users = modules.filter(
+      ({ imports, name }) => name.startsWith("signing/") && imports.some(({ from }) => from.startsWith("node:")),
+    )
+    expect(users.map(({ name }) => name)).toEqual([
+      "signing/Certificate",
+      "signing/Cryptography",
+      "signing/KeyMaterial",
+    ])
+    const makers = modules.filter(({ imports }) => imports.some(({ from }) => /signing\/makeKeys\.ts$/.test(from)))
+    expect(makers.map(({ name }) => name)).toEqual(["Signing"])
   })
 
   it("keep Schemas and Streams away from what the promise face loads", () => {

@@ -46,7 +46,9 @@ describe("an option that does not exist is refused, with its name, by", () => {
   }
 
   it("RPCClient, inside of backoff", () => {
-    expect(() => new RPCClient({ identity, backoff: { minDelay: 1 } as never })).toThrow('unknown option "backoff.minDelay"')
+    expect(() => new RPCClient({ identity, backoff: { minDelay: 1 } as never })).toThrow(
+      'unknown option "backoff.minDelay"',
+    )
   })
 })
 
