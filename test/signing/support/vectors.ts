@@ -1,7 +1,6 @@
 /** Signed messages that are pinned, and their keys. What made each of them is written beside it. */
 import { createHash, createPrivateKey, createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto"
 import { readFileSync } from "node:fs"
-import type * as Frame from "../../../src/Frame.ts"
 import * as Frame from "../../../src/Frame.ts"
 import * as Signing from "../../../src/Signing.ts"
 
