@@ -98,6 +98,8 @@ export interface Malformed {
   readonly error: RPCError
   /** Whether the peer is told with a CALLERROR; answers and SENDs are never answered. */
   readonly reply: boolean
+  /** Whether it is a CALLRESULT with a readable id: the call of that id gets no other. */
+  readonly ends: boolean
 }
 
 const malformed = (messageId: unknown, error: RPCError, reply: boolean): Malformed => ({
@@ -105,13 +107,14 @@ const malformed = (messageId: unknown, error: RPCError, reply: boolean): Malform
   messageId: typeof messageId === "string" ? messageId : unreadableId,
   error,
   reply,
+  ends: false,
 })
 
 /**
  * Reads one text frame.
  *
- * Tolerated, because stations in the field send it: further elements at the end, a missing or `null` payload, a
- * description that is not a string, details that are not an object.
+ * Tolerated, because stations in the field send it: further elements at the end, a missing or `null` payload, and in an error frame a code or a
+ * description that is not a string, and details that are not an object.
  *
  * @param extendedFrames whether the subprotocol knows types 5 and 6
  */
@@ -140,8 +143,8 @@ export const fromArray = (message: unknown, extendedFrames: boolean): Frame | Ma
     case MessageType.CallResult: {
       const payload: unknown = message[2]
       const wrong = typeof messageId !== "string" ? unreadableMessageId : payloadFault(payload)
-      if (wrong !== undefined) return malformed(messageId, new RPCFormatViolationError(wrong), false)
-      return { _tag: "CallResult", messageId, payload } as CallResult
+      if (wrong === undefined) return { _tag: "CallResult", messageId, payload } as CallResult
+      return { ...malformed(messageId, new RPCFormatViolationError(wrong), false), ends: typeof messageId === "string" }
     }
     case MessageType.CallError:
       return failureFrom("CallError", message)
@@ -174,26 +177,27 @@ const requestFrom = (
   return { _tag, messageId, action, payload } as Call | Send
 }
 
+/** An error frame with a readable id is read whatever else it holds: its call has ended for the peer. */
 const failureFrom = (
   _tag: "CallError" | "CallResultError",
-  message: ReadonlyArray<unknown>,
+  [, messageId, code, description, details]: ReadonlyArray<unknown>,
 ): CallError | CallResultError | Malformed => {
-  const [, messageId, code, description] = message
-  const details = typeof message[4] === "object" && message[4] !== null && !Array.isArray(message[4]) ? message[4] : {}
-  const wrong =
-    typeof messageId !== "string"
-      ? unreadableMessageId
-      : typeof code !== "string"
-        ? "the error code (element 2) is not a string"
-        : payloadFault(details)
-  if (wrong !== undefined) return malformed(messageId, new RPCFormatViolationError(wrong), false)
+  if (typeof messageId !== "string")
+    return malformed(undefined, new RPCFormatViolationError(unreadableMessageId), false)
+  const isObject = typeof details === "object" && details !== null && !Array.isArray(details)
   return {
     _tag,
     messageId,
-    code,
+    code: textOf(code),
     description: typeof description === "string" ? description : "",
-    details,
+    details: isObject && payloadFault(details) === undefined ? details : {},
   } as CallError | CallResultError
+}
+
+/** A code as text, whatever came instead of it. */
+const textOf = (code: unknown): string => {
+  if (typeof code === "string") return code
+  return code === undefined || code === null || typeof code === "object" ? "" : String(code)
 }
 
 /**

@@ -11,7 +11,9 @@
  * })
  * ```
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type * as Action from "./Action.ts"
 import type * as Protocol from "./Protocol.ts"
 import type { RPCError } from "./RPCError.ts"
@@ -25,6 +27,39 @@ export interface CallInfo {
 
 /** Succeeding with this sends no answer at all: whoever does so answers by other means, or leaves the peer waiting. */
 export const noReply: unique symbol = Symbol.for("effect-ocpp/Handlers/noReply")
+
+/** A program that waits for the answer of a call to leave, with its services. */
+export interface Follower {
+  readonly program: Effect.Effect<unknown, unknown>
+  readonly context: Context.Context<never>
+}
+
+/** The programs that wait for the answer of the present call. */
+export const Followers = Context.Reference<Array<Follower> | undefined>("effect-ocpp/Handlers/Followers", {
+  defaultValue: () => undefined,
+})
+
+/**
+ * Has something done once the answer of the present call has left: in the Scope of the connection, so that it ends with that. Where no CALLRESULT
+ * leaves, because the handler fails or the connection is lost, nothing is done. A failure is logged.
+ *
+ * ```ts
+ * const ChargePoint = Handlers.make(Ocpp16, {
+ *   Reset: () => Effect.as(Handlers.afterReply(reboot), { status: "Accepted" }),
+ * })
+ * ```
+ */
+export const afterReply = <R = never>(
+  program: Effect.Effect<unknown, unknown, R>,
+): Effect.Effect<void, never, Exclude<R, Scope.Scope>> =>
+  Effect.contextWith((context: Context.Context<Exclude<R, Scope.Scope>>) => {
+    const followers = Context.get(context, Followers)
+    if (followers === undefined) return Effect.die(new Error("afterReply is for handlers: there is no call to answer"))
+    return Effect.sync(() => void followers.push(followerOf(program, context)))
+  })
+
+/** The services that the program asks for are in the context, but for the Scope, which the connection adds. */
+const followerOf = (program: unknown, context: unknown): Follower => ({ program, context }) as Follower
 
 /** Answers one action: with its response, or with an RPCError that leaves as a CALLERROR. */
 export type Handler<A extends Action.Any, R = never> = (

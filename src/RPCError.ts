@@ -49,7 +49,10 @@ const currentSpelling: ReadonlyMap<string, Code> = new Map([
 /** Longest errorDescription that may be sent, in Unicode code points. */
 export const maxDescriptionLength = 255
 
-/** What every OCPP error carries. `message` is the errorDescription; empty when there is nothing to say. */
+/** Marks the errors of all copies of this package that a program has loaded. */
+const brand = Symbol.for("effect-ocpp/RPCError")
+
+/** The base of all OCPP errors. `message` is the errorDescription; empty when there is nothing to say. */
 export class RPCError extends Data.Error<{ readonly message: string }> {
   readonly _tag = "RPCError"
   override readonly name: string = "RPCError"
@@ -57,6 +60,10 @@ export class RPCError extends Data.Error<{ readonly message: string }> {
   readonly code: Code
   /** The errorDetails: always an object, `{}` when there is nothing to say. */
   readonly details: Readonly<Record<string, unknown>>
+  /** @internal */
+  get [brand](): true {
+    return true
+  }
 
   constructor(code: Code, message = "", details: Readonly<Record<string, unknown>> = {}) {
     super({ message: typeof message === "string" ? message : String(message ?? "") })
@@ -151,10 +158,10 @@ const classes = {
   RpcFrameworkError: RPCFrameworkError,
 } satisfies Record<Code, new (message?: string, details?: Readonly<Record<string, unknown>>) => RPCError>
 
-/** Says whether a value is an {@link RPCError}. */
+/** Says whether a value is an {@link RPCError}, be it of another copy of this package. */
 export const isRPCError = (value: unknown): value is RPCError => {
   try {
-    return value instanceof RPCError
+    return typeof value === "object" && value !== null && brand in value
   } catch {
     // A Proxy may throw whatever it is asked.
     return false

@@ -1,12 +1,12 @@
 /** Our answers to the peer's calls: results, refusals, and the CALLRESULTERRORs that may come back for them. */
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Frame from "../Frame.ts"
-import { noReply } from "../Handlers.ts"
+import { type Follower, noReply } from "../Handlers.ts"
 import { isRPCError, type RPCError, RPCInternalError } from "../RPCError.ts"
 import type { Subprotocol } from "../Subprotocol.ts"
 import type { Conformance } from "./Conformance.ts"
@@ -138,6 +138,17 @@ export class Answers {
       this.#remembered.delete(oldest)
       return
     }
+  }
+
+  /** Runs a program that has waited for the answer to leave, in the connection's Scope. */
+  follow(call: Frame.Call | Frame.Send, { context, program }: Follower): void {
+    const { scope } = this.#writer
+    const logged = Effect.catchCause(program, (cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.void
+        : Effect.logError(`what was to follow the answer to ${call.action} failed`, cause),
+    )
+    supervised.fork(scope, Context.add(context, Scope.Scope, scope), logged)
   }
 
   /** Nobody else learns of a defect: the peer gets an error that says nothing, and the handler has ended. */

@@ -8,6 +8,7 @@ import {
   RPCFormatViolationError,
   RPCFrameworkError,
   RPCInternalError,
+  RPCNotImplementedError,
   RPCProtocolError,
 } from "../RPCError.ts"
 import type { Subprotocol } from "../Subprotocol.ts"
@@ -50,9 +51,11 @@ export class Conformance {
     this.reconfigured()
   }
 
-  /** OCPP-J 1.6 §4.1.4, 2.x part 4 §4.1.4: at most 36 characters. */
+  /** OCPP-J 1.6 §4.1.4, 2.x part 4 §4.1.4: at most 36 characters, in strict mode. */
   messageId(id: string): RPCError | undefined {
-    if (this.#validator === undefined || id.length <= 36 || [...id].length <= 36) return undefined
+    if (id.length <= 36 || this.#validator === undefined || this.#spoken.settings.validateInbound === "ignore")
+      return undefined
+    if ([...id].length <= 36) return undefined
     return new RPCFrameworkError("the message id is longer than 36 characters")
   }
 
@@ -60,9 +63,14 @@ export class Conformance {
   request(call: Frame.Call | Frame.Send): RPCError | undefined {
     if (this.#validator === undefined) return undefined
     const wrongKind = this.#wrongKind(call.action, call._tag)
-    if (wrongKind === undefined) return this.#received(call, "request", call.payload)
-    this.#tell("peer", call, "request", call.payload, wrongKind)
-    return wrongKind
+    if (wrongKind !== undefined) {
+      this.#tell("peer", call, "request", call.payload, wrongKind)
+      return wrongKind
+    }
+    const invalid = this.#received(call, "request", call.payload)
+    // A wildcard handler does not make it an action of the subprotocol.
+    const isUnknown = invalid?.code === "ProtocolError" && !this.#subprotocol.actions.has(call.action)
+    return isUnknown ? new RPCNotImplementedError(invalid.message) : invalid
   }
 
   /** Why a result of the peer is refused. */

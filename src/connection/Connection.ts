@@ -4,6 +4,7 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Action from "../Action.ts"
+import type { RPCError } from "../RPCError.ts"
 import type { CloseInfo, CloseOptions } from "./Closing.ts"
 import type { Event, FrameEvent } from "./Event.ts"
 import type { Observer } from "./Hub.ts"
@@ -15,11 +16,16 @@ import type { ConnectionOptions } from "./Settings.ts"
 export type Side = "station" | "csms"
 
 /** The options of one call. */
-export interface CallOptions {
+export interface CallOptions<Response = never> {
   /** How long it may take, its wait for a turn included. Default: the connection's `callTimeout`. */
   readonly timeout?: Duration.Input
   /** `true` to be done as soon as the CALL is sent. Its answer is told as an event. Default `false`. */
   readonly noReply?: boolean
+  /**
+   * Judges a result that is valid but may be one that the caller cannot process (2.1 part 2, I08). The error that it gives fails the call, and
+   * where the subprotocol has CALLRESULTERROR, the peer gets it. Default: every valid result is taken.
+   */
+  readonly refuse?: (response: Response) => RPCError | undefined
 }
 
 /** The way to the other side, for us who are `Self`. */
@@ -42,11 +48,11 @@ export interface Connection<in out Self extends Side> {
    * Interrupting the Effect takes the call back: if it has not been sent it never is, and a late answer resolves nothing.
    */
   readonly call: {
-    (action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
+    (action: string, request?: unknown, options?: CallOptions<unknown>): Effect.Effect<unknown, CallFailure>
     <A extends Action.Call<string, Self | "both">>(
       action: A,
       request: Action.Request<A>,
-      options?: CallOptions,
+      options?: CallOptions<Action.Response<A>>,
     ): Effect.Effect<Action.Response<A>, CallFailure>
   }
 

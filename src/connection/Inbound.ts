@@ -14,7 +14,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { Call, Send } from "../Frame.ts"
-import type { AnyHandler } from "../Handlers.ts"
+import { type AnyHandler, type Follower, Followers } from "../Handlers.ts"
 import { type RPCError, RPCFrameworkError, RPCGenericError } from "../RPCError.ts"
 import type { Deadline, Deadlines } from "./Deadlines.ts"
 import type { Metrics, Outcome } from "./Metrics.ts"
@@ -37,6 +37,8 @@ export interface Answerer extends Configured {
   readonly metricName: (action: string) => string
   /** Answers a call whose handler has ended. Returns what came of it. */
   readonly conclude: (call: Call | Send, exit: Exit.Exit<unknown, unknown>) => Outcome
+  /** Runs a program that has waited for an answer to leave. */
+  readonly follow: (call: Call | Send, follower: Follower) => void
   /** Answers a call whose handler takes too long. */
   readonly timedOut: (call: Call | Send) => void
 }
@@ -51,6 +53,8 @@ interface Pending {
 
 /** How many characters the calls of a peer may have that have not been answered; one call may have more. */
 const maxHeldLength = 64 * 1024 * 1024
+
+const none: ReadonlyArray<Follower> = []
 
 /** Lets a handler begin. */
 const begin = (handler: AnyHandler<never>, call: Call | Send): Effect.Effect<unknown, unknown> => {
@@ -113,23 +117,35 @@ export class Inbound implements Deadline {
       this.#starting--
       return this.#finish(call, startedAt, effect)
     }
-    const fiber = supervised.fork(answerer.scope, answerer.handlerContext, this.#run(call, effect))
+    const followers: Array<Follower> = []
+    const fiber = supervised.fork(answerer.scope, answerer.handlerContext, this.#run(call, effect, followers))
     this.#starting--
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return this.#finish(call, startedAt, exit)
-    this.#follow(call, startedAt, fiber, length)
+    if (exit !== undefined) return this.#finish(call, startedAt, exit, followers)
+    this.#wait(call, startedAt, fiber, length, followers)
   }
 
   /** A handler with its permit, its Scope and its span. */
-  #run(call: Call | Send, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> {
+  #run(
+    call: Call | Send,
+    effect: Effect.Effect<unknown, unknown>,
+    followers: Array<Follower>,
+  ): Effect.Effect<unknown, unknown> {
     const { isTraced, settings, subject } = this.#answerer
     this.#permits ??= Semaphore.makeUnsafe(settings.handlerConcurrency)
-    const handling = Effect.scoped(Effect.annotateLogs(effect, Tracing.annotationsOf(call)))
+    const followed = Effect.provideService(effect, Followers, followers)
+    const handling = Effect.scoped(Effect.annotateLogs(followed, Tracing.annotationsOf(call)))
     return this.#permits.withPermit(isTraced ? Tracing.handling(call, subject, handling) : handling)
   }
 
   /** Waits for the end of a handler that has suspended. */
-  #follow(call: Call | Send, startedAt: number, fiber: Fiber.Fiber<unknown, unknown>, length: number): void {
+  #wait(
+    call: Call | Send,
+    startedAt: number,
+    fiber: Fiber.Fiber<unknown, unknown>,
+    length: number,
+    followers: ReadonlyArray<Follower>,
+  ): void {
     const deadline = startedAt + this.#answerer.settings.handlerTimeout
     const pending: Pending = { call, deadline, fiber, timedOut: false }
     this.#pending ??= new Map()
@@ -138,7 +154,7 @@ export class Inbound implements Deadline {
     fiber.addObserver((exit) => {
       this.#pending?.delete(call.messageId)
       this.#heldLength -= length
-      this.#finish(call, startedAt, pending.timedOut ? undefined : exit)
+      this.#finish(call, startedAt, pending.timedOut ? undefined : exit, followers)
     })
     // It may have closed its own connection before it suspended.
     if (this.#isStopped) fiber.interruptUnsafe()
@@ -146,9 +162,15 @@ export class Inbound implements Deadline {
   }
 
   /** Answers for a handler that has ended; without `exit` it was answered for before. */
-  #finish(call: Call | Send, startedAt: number, exit: Exit.Exit<unknown, unknown> | undefined): void {
+  #finish(
+    call: Call | Send,
+    startedAt: number,
+    exit: Exit.Exit<unknown, unknown> | undefined,
+    followers: ReadonlyArray<Follower> = none,
+  ): void {
     const { deadlines, metrics } = this.#answerer
     const outcome = this.#outcomeOf(call, exit)
+    if (outcome === "ok") for (const follower of followers) this.#answerer.follow(call, follower)
     metrics.called("in", this.#answerer.metricName(call.action), outcome, deadlines.now() - startedAt)
     if (this.#onIdle !== undefined && this.size === 0) this.#onIdle()
   }

@@ -20,6 +20,8 @@ export interface Request {
   readonly timeout: number | undefined
   /** Whether an answer is waited for; otherwise the call ends as soon as it is sent. */
   readonly answered: boolean
+  /** Why a result cannot be processed, if so. */
+  readonly refuse?: ((result: unknown) => RPCError | undefined) | undefined
 }
 
 /** Learns how a call ends. */

@@ -13,13 +13,13 @@ import type { Event, FrameEvent, Life } from "./Event.ts"
 import { Hub, type Observer } from "./Hub.ts"
 import { Lifecycle, State, type Step } from "./Lifecycle.ts"
 import type { Metrics } from "./Metrics.ts"
-import { type Checks, checkOptions, flag, whenRead } from "./OptionChecks.ts"
+import { type Checks, callback, checkOptions, flag, whenRead } from "./OptionChecks.ts"
 import { type Caller, Outbound } from "./Outbound.ts"
 import type { CallFailure, Request } from "./OutboundCall.ts"
 import type { Host, Rpc } from "./Rpc.ts"
 import { type ConnectionOptions, connectionOptions, millis, type Settings, settings } from "./Settings.ts"
 
-const callOptions: Checks<CallOptions> = { timeout: whenRead, noReply: flag }
+const callOptions: Checks<CallOptions> = { timeout: whenRead, noReply: flag, refuse: callback }
 
 const reconfigurable = { ...connectionOptions, reconnect: whenRead }
 
@@ -110,13 +110,17 @@ export abstract class Peer<in out Self extends Side> implements Connection<Self>
   }
 
   // The compiler explains the last overload when none fits: that is the one whose explanation helps.
-  call(action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
+  call(action: string, request?: unknown, options?: CallOptions<unknown>): Effect.Effect<unknown, CallFailure>
   call<A extends Action.Call<string, Self | "both">>(
     action: A,
     request: Action.Request<A>,
-    options?: CallOptions,
+    options?: CallOptions<Action.Response<A>>,
   ): Effect.Effect<Action.Response<A>, CallFailure>
-  call(action: Action.Call | string, payload?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure> {
+  call(
+    action: Action.Call | string,
+    payload?: unknown,
+    options?: CallOptions<never>,
+  ): Effect.Effect<unknown, CallFailure> {
     if (options !== undefined) checkOptions(options, callOptions)
     return this.outbound.call(this.request("Call", action, payload, options), this)
   }
@@ -135,7 +139,12 @@ export abstract class Peer<in out Self extends Side> implements Connection<Self>
   }
 
   /** What is asked of {@link outbound}. */
-  request(kind: "Call" | "Send", action: Action.Any | string, payload: unknown, options: CallOptions = {}): Request {
+  request(
+    kind: "Call" | "Send",
+    action: Action.Any | string,
+    payload: unknown,
+    options: CallOptions<never> = {},
+  ): Request {
     if (action === undefined) throw new TypeError("what is to be called is undefined: it must be an action or its name")
     const isName = typeof action === "string"
     return {
@@ -145,6 +154,8 @@ export abstract class Peer<in out Self extends Side> implements Connection<Self>
       payload: payload === undefined ? {} : payload,
       timeout: options.timeout === undefined ? undefined : millis("timeout", options.timeout),
       answered: kind === "Call" && options.noReply !== true,
+      // Whoever judges results knows the responses of this action.
+      refuse: options.refuse as Request["refuse"],
     }
   }
 

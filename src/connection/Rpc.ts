@@ -12,17 +12,19 @@ import type * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Frame from "../Frame.ts"
-import type { AnyHandler, Router } from "../Handlers.ts"
+import type { AnyHandler, Follower, Router } from "../Handlers.ts"
 import {
   fromWire,
   type RPCError,
   RPCFormatViolationError,
   RPCFrameworkError,
   RPCGenericError,
+  RPCInternalError,
   RPCNotImplementedError,
+  RPCNotSupportedError,
 } from "../RPCError.ts"
 import type { Subprotocol } from "../Subprotocol.ts"
-import type { Listener, Transport } from "../Transport.ts"
+import { type Listener, surface, type Transport } from "../Transport.ts"
 import { Answers, type Writer } from "./Answers.ts"
 import type { CloseInfo } from "./Closing.ts"
 import { Conformance, messageOf, type Spoken } from "./Conformance.ts"
@@ -184,6 +186,20 @@ export class Rpc implements Listener, Carrier, Gauges, Deadline, Answerer, Watch
     // Stations in the field send empty messages; they mean nothing.
     if (text === "" || this.#cause !== undefined) return
     this.#heard()
+    this.#onText(this.settings.repair === undefined ? text : this.#repaired(text, this.settings.repair))
+  }
+
+  /** A program's own repair of a text. One that throws has repaired nothing. */
+  #repaired(text: string, repair: NonNullable<Settings["repair"]>): string {
+    try {
+      return repair(text, this.subject)
+    } catch (error) {
+      surface(error)
+      return text
+    }
+  }
+
+  #onText(text: string): void {
     const frame = Frame.decode(text, this.subprotocol.extendedFrames)
     if (this.hub.active) this.hub.emit({ _tag: "Frame", outbound: false, message: text, frame })
     switch (frame._tag) {
@@ -197,27 +213,42 @@ export class Rpc implements Listener, Carrier, Gauges, Deadline, Answerer, Watch
       case "CallResultError":
         return this.#onResultError(text, frame)
       case "Malformed":
-        return this.#onBadMessage(text, frame.error, frame.reply ? frame.messageId : undefined)
+        return this.#onMalformed(text, frame)
     }
+  }
+
+  #onMalformed(text: string, { ends, error, messageId, reply }: Frame.Malformed): void {
+    this.#onBadMessage(text, error, reply ? messageId : undefined)
+    const call = ends ? this.#host.outbound.find(messageId) : undefined
+    if (call !== undefined) this.#failCall(call, error)
   }
 
   #onRequest(text: string, call: Frame.Call | Frame.Send): void {
     const { hub } = this
     const repliesTo = call._tag === "Call" ? call.messageId : undefined
-    const unanswerable = this.conformance.messageId(call.messageId)
-    if (unanswerable !== undefined) return this.#onBadMessage(text, unanswerable, repliesTo)
+    const tooLong = this.conformance.messageId(call.messageId)
+    if (tooLong !== undefined) {
+      if (this.settings.validateInbound === "reject") return this.#onBadMessage(text, tooLong, repliesTo)
+      if (hub.active) hub.emit({ _tag: "BadMessage", message: text, error: tooLong, response: undefined })
+    }
     const refusal = this.#inbound.refusal(call, text.length)
-    if (refusal instanceof RPCFrameworkError) return this.#onBadMessage(text, refusal, repliesTo)
+    if (refusal?.code === "RpcFrameworkError") return this.#onBadMessage(text, refusal, repliesTo)
     this.#badMessages = 0
     if (hub.active) hub.emit({ _tag: "Call", kind: call._tag, ...about(call, false) })
     const refuse = (error: RPCError) => this.#answers.refuse(call, error)
     if (refusal !== undefined) return refuse(refusal)
     if (!this.#host.lifecycle.handles) return refuse(new RPCGenericError("the connection is closing"))
     const handler = this.#route(call)
-    if (handler === undefined) return refuse(new RPCNotImplementedError(`${Tracing.clip(call.action)} has no handler`))
+    if (handler === undefined) return refuse(this.#unhandled(call.action))
     const invalid = this.conformance.request(call)
     if (invalid !== undefined) return refuse(invalid)
     this.#inbound.handle(call.payload == null ? { ...call, payload: {} } : call, handler, text.length)
+  }
+
+  /** OCPP-J 1.6 §4.2.3, 2.x part 4 §4.3: an action that is not known, or is known and not supported. */
+  #unhandled(action: string): RPCError {
+    if (this.subprotocol.actions.has(action)) return new RPCNotSupportedError(`${action} has no handler`)
+    return new RPCNotImplementedError(`${Tracing.clip(action)} has no handler`)
   }
 
   #route(call: Frame.Call | Frame.Send): AnyHandler<never> | undefined {
@@ -234,9 +265,9 @@ export class Rpc implements Listener, Carrier, Gauges, Deadline, Answerer, Watch
     const call = outbound.find(messageId)
     if (call === undefined) return this.#onStrayAnswer(text, messageId)
     this.#badMessages = 0
-    const invalid = this.conformance.result(call, payload)
+    const result = payload ?? {}
+    const invalid = this.conformance.result(call, payload) ?? refusalOf(call, result)
     if (invalid === undefined) {
-      const result = payload ?? {}
       if (hub.active) hub.emit({ _tag: "CallResult", result, sent: true, ...about(call, true) })
       return outbound.settle(call, Exit.succeed(result))
     }
@@ -284,6 +315,10 @@ export class Rpc implements Listener, Carrier, Gauges, Deadline, Answerer, Watch
 
   conclude(call: Frame.Call | Frame.Send, exit: Exit.Exit<unknown, unknown>): Outcome {
     return this.#answers.conclude(call, exit)
+  }
+
+  follow(call: Frame.Call | Frame.Send, follower: Follower): void {
+    this.#answers.follow(call, follower)
   }
 
   timedOut(call: Frame.Call | Frame.Send): void {
@@ -441,6 +476,16 @@ export class Rpc implements Listener, Carrier, Gauges, Deadline, Answerer, Watch
     this.deadlines.clear(this)
     this.metrics.closed(this)
     this.#host.onGone(info)
+  }
+}
+
+/** The error for which the caller cannot process a result that is valid (2.1 part 2, I08). */
+const refusalOf = ({ request }: OutboundCall, result: unknown): RPCError | undefined => {
+  try {
+    return request.refuse?.(result)
+  } catch (error) {
+    surface(error)
+    return new RPCInternalError("the result could not be processed")
   }
 }
 

@@ -1,6 +1,6 @@
 /** The options of a connection: their defaults, and their refusal when they make no sense. */
 import * as Duration from "effect/Duration"
-import { type Check, type Checks, flag, isObject, must, shown, whenRead } from "./OptionChecks.ts"
+import { type Check, type Checks, callback, flag, isObject, must, shown, whenRead } from "./OptionChecks.ts"
 
 /** What can be set for a connection, whichever side opened it. Every duration may be `"Infinity"`: never. */
 export interface ConnectionOptions {
@@ -33,6 +33,11 @@ export interface ConnectionOptions {
    * on, or `"ignore"` it without looking. What we send is always held to the Schema. Default `"reject"`.
    */
   readonly validateInbound?: "reject" | "report" | "ignore"
+  /**
+   * Mends the text of a message before it is read, for chargers that send what is no JSON; `Repair.knownFaults` does so for those that are known.
+   * Default: every text is read as it is.
+   */
+  readonly repair?: (text: string, station: { readonly identity: string; readonly protocol: string }) => string
   /** Whether a handler's defect reaches the peer with its text and stack. For development. Default `false`. */
   readonly respondWithDetailedErrors?: boolean
 }
@@ -53,6 +58,7 @@ export interface Settings {
   readonly strictMode: boolean | ReadonlyArray<string>
   readonly validateInbound: "reject" | "report" | "ignore"
   readonly respondWithDetailedErrors: boolean
+  readonly repair: ConnectionOptions["repair"] | undefined
 }
 
 /** Whose settings are read at the moment at which they matter, so that a change takes effect at once. */
@@ -76,6 +82,7 @@ export const connectionOptions: Checks<ConnectionOptions> = {
   strictMode: whenRead,
   validateInbound: whenRead,
   respondWithDetailedErrors: flag,
+  repair: callback,
 }
 
 /** The checks of `WebSocket.SocketOptions`. */
@@ -103,6 +110,7 @@ export const settings = (options: ConnectionOptions): Settings => {
     strictMode: strictModeOf(options.strictMode ?? false),
     validateInbound: oneOf("validateInbound", options.validateInbound ?? "reject", ["reject", "report", "ignore"]),
     respondWithDetailedErrors: options.respondWithDetailedErrors ?? false,
+    repair: options.repair,
   }
 }
 

@@ -38,8 +38,8 @@ export const annotationsOf = ({ action, messageId }: Call | Send) => ({
 })
 
 const attributesOf = ({ identity, protocol }: Subject, messageId?: string) => ({
-  "ocpp.identity": identity,
-  "ocpp.protocol": protocol,
+  "ocpp.identity": clip(identity),
+  "ocpp.protocol": clip(protocol),
   ...(messageId === undefined ? undefined : { "ocpp.message_id": messageId }),
 })
 
@@ -72,5 +72,9 @@ export const handling = (
 /** A context in which log lines say whose handlers they come from. */
 export const annotated = (context: Context.Context<never>, { identity, protocol }: Subject): Context.Context<never> => {
   const annotations = Context.get(context, References.CurrentLogAnnotations)
-  return Context.add(context, References.CurrentLogAnnotations, { ...annotations, identity, protocol })
+  return Context.add(context, References.CurrentLogAnnotations, {
+    ...annotations,
+    identity: clip(identity),
+    protocol: clip(protocol),
+  })
 }

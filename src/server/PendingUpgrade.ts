@@ -12,7 +12,7 @@ import * as Scope from "effect/Scope"
 import type { Deadline, Deadlines } from "../connection/Deadlines.ts"
 import * as supervised from "../connection/supervised.ts"
 import type { Handshake } from "../Handshake.ts"
-import { Rejected, reject, type Upgrade } from "./Upgrade.ts"
+import { isRejected, type Rejected, reject, type Upgrade } from "./Upgrade.ts"
 
 /** The server at whose door the station waits. */
 export interface Doorkeeper {
@@ -65,7 +65,7 @@ export class PendingUpgrade implements Deadline {
       return this.#doorkeeper.onAccepted(this, exit.value, this.#scope)
     }
     const refusal = exit.cause.reasons.find(Cause.isFailReason)?.error
-    if (refusal instanceof Rejected) this.#refuse(refusal)
+    if (isRejected(refusal)) this.#refuse(refusal)
     else if (Cause.hasInterruptsOnly(exit.cause)) this.#refuse(this.#refusal)
     else this.#refuse(reject(500), exit.cause)
     this.#release()

@@ -254,7 +254,7 @@ export class StationServer implements Acceptor, Doorkeeper {
   }
 
   #choose(handshake: Handshake.Handshake, verdict: unknown) {
-    if (verdict instanceof Upgrades.Accepted) {
+    if (Upgrades.isAccepted(verdict)) {
       const { protocol, session } = verdict
       return { protocol: handshake.protocols.has(protocol.name) ? protocol : undefined, session }
     }

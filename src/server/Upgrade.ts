@@ -9,13 +9,20 @@ import type { Subprotocol } from "../Subprotocol.ts"
 import type { Transport } from "../Transport.ts"
 import type { Acceptor } from "../WebSocket.ts"
 
+/** Mark the verdicts of all copies of this package that a program has loaded. */
+const acceptedBrand = Symbol.for("effect-ocpp/Server/Accepted")
+const rejectedBrand = Symbol.for("effect-ocpp/Server/Rejected")
+
 /** The refusal of an upgrade request. */
 export class Rejected extends Data.TaggedError("Rejected")<{
   /** The HTTP status, from 400 to 599. */
   readonly code: number
   /** The response body. */
   readonly message: string
-}> {}
+}> {
+  /** @internal */
+  readonly [rejectedBrand] = true
+}
 
 /**
  * Refuses a station: `auth` fails with it. OCPP asks for 404 when the identity is unknown and 401 when the credentials
@@ -28,11 +35,23 @@ export const reject = (code = 400, message = ""): Rejected => {
   throw new RangeError(`reject takes an HTTP status from 400 to 599; got ${code}`)
 }
 
-/** What `auth` succeeds with to choose the subprotocol itself. */
+/** The success of an `auth` that chooses the subprotocol itself. */
 export class Accepted extends Data.TaggedClass("Accepted")<{
   readonly session: unknown
   readonly protocol: Subprotocol
-}> {}
+}> {
+  /** @internal */
+  readonly [acceptedBrand] = true
+}
+
+/** Says whether a value was made by {@link accept}, be it of another copy of this package. */
+export const isAccepted = (value: unknown): value is Accepted => isBranded(value, acceptedBrand)
+
+/** Says whether a value was made by {@link reject}, be it of another copy of this package. */
+export const isRejected = (value: unknown): value is Rejected => isBranded(value, rejectedBrand)
+
+const isBranded = (value: unknown, brand: symbol): boolean =>
+  typeof value === "object" && value !== null && brand in value
 
 /** Accepts a station with a subprotocol of its offer that is not the one the server would choose. */
 export const accept = (session: unknown, protocol: Subprotocol): Accepted => new Accepted({ session, protocol })

@@ -162,7 +162,7 @@ describe("a signer", () => {
       async () => ({ key: await importKey(publicKey("station"), p256, "verify") }),
       "key is a CryptoKey whose usages have no sign",
     ],
-    ["that is misspelt", () => ({ kye: ec }), /^there is no option "kye"/],
+    ["that is misspelt", () => ({ kye: ec }), /^unknown option "kye"/],
     ["whose function is none", () => ({ algorithm: "ES256", sign: "chip" }), "sign must be a function"],
     [
       "whose function has no algorithm",

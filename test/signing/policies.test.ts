@@ -236,7 +236,7 @@ describe("options", () => {
     ],
     [{ keys: "believed" }, 'keys must be Keys or a function; got "believed"'],
     [{ keys: {} }, "keys must be Keys or a function; got an object"],
-    [{ singer: signer }, 'there is no option "singer", but signer, sign, verify, keys'],
+    [{ singer: signer }, 'unknown option "singer": the options are signer, sign, verify, keys; did you mean "signer"?'],
   ]
   it.each(wrong)("%o are refused", (options, why) => {
     expect(() => Signing.make(options as Signing.MakeOptions)).toThrow(new RangeError(why))
