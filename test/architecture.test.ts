@@ -13,6 +13,7 @@ const rooms: ReadonlyArray<RegExp> = [
   /^(Codec|Dialect)$/,
   /^(Protocol|Handlers)$/,
   /^(schemas\/.*|connection\/.*)$/,
+  /^server\/(target)$/,
   /^(Connection|Backoff|WebSocket|Handshake)$/,
   /^(client|server)\/.*$/,
   /^(Client|Server|Security|Configurable)$/,
