@@ -15,7 +15,7 @@ const rooms: ReadonlyArray<RegExp> = [
   /^(schemas\/.*|connection\/.*)$/,
   /^server\/(target)$/,
   /^(Connection|Backoff|WebSocket|Handshake)$/,
-  /^(client|server)\/.*$/,
+  /^(client|server|security)\/.*$/,
   /^(Client|Server|Security|Configurable)$/,
   /^Middleware$/,
   /^(testing|promise)\/.*$/,
