@@ -8,7 +8,7 @@ const src = new URL("../src", import.meta.url).pathname
 /** From the bottom to the top: a room imports from its own line or from those above it in this list. */
 const rooms: ReadonlyArray<RegExp> = [
   /^(RPCError|Transport|Frame|Action)$/,
-  /^(Wire|ConnectionError|ConnectError)$/,
+  /^(Wire|ConnectionError|ConnectError|Repair)$/,
   /^(Validator|validator\/.*|schemas\/payload)$/,
   /^(Codec|Dialect)$/,
   /^(Protocol|Handlers)$/,
