@@ -13,7 +13,7 @@ const rooms: ReadonlyArray<RegExp> = [
   /^(Codec|Dialect)$/,
   /^(Protocol|Handlers)$/,
   /^(schemas\/.*|connection\/.*)$/,
-  /^server\/(target|addresses)$/,
+  /^server\/(target|addresses|deflateOffer)$/,
   /^(Connection|Backoff|WebSocket|Handshake)$/,
   /^(client|server|security)\/.*$/,
   /^(Client|Server|Security|Configurable)$/,
