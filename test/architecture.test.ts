@@ -14,7 +14,7 @@ const rooms: ReadonlyArray<RegExp> = [
   /^(Protocol|Handlers)$/,
   /^(schemas\/.*|connection\/.*)$/,
   /^server\/(target|addresses|deflateOffer)$/,
-  /^(Connection|Backoff|WebSocket|Handshake)$/,
+  /^(Connection|Backoff|WebSocket|Handshake|Vendor|vendor\/.*)$/,
   /^(client|server|security)\/.*$/,
   /^(Client|Server|Security|Configurable)$/,
   /^Middleware$/,
