@@ -17,7 +17,8 @@ const rooms: ReadonlyArray<RegExp> = [
   /^(Connection|Backoff|WebSocket|Handshake|Vendor|vendor\/.*)$/,
   /^(client|server|security)\/.*$/,
   /^(Client|Server|Security|Configurable)$/,
-  /^Middleware$/,
+  /^(BootStore|boot\/Asks)$/,
+  /^(Middleware|boot\/Gate)$/,
   /^(testing|promise)\/.*$/,
   /^index$/,
 ]
