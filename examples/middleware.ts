@@ -1,5 +1,5 @@
 /**
- * What is around handlers: no calls before the boot, not too many calls, services for a connection, and one of your own.
+ * What is around handlers: no calls of who is not accepted, not too many, services for a connection, and one of your own.
  * Run it: npx tsx examples/middleware.ts 3000
  */
 import { Context, DateTime, Duration, Effect, Layer, pipe } from "effect"
@@ -19,8 +19,12 @@ class Meter extends Context.Service<Meter, { wattHours: number }>()("examples/Me
 }
 
 const CentralSystem = Handlers.make(Ocpp16, {
-  BootNotification: () =>
-    Effect.map(DateTime.now, (now) => ({ status: "Accepted", currentTime: DateTime.formatIso(now), interval: 300 })),
+  BootNotification: ({ chargePointVendor }) =>
+    Effect.map(DateTime.now, (now) => ({
+      status: chargePointVendor === "Stranger" ? ("Pending" as const) : ("Accepted" as const),
+      currentTime: DateTime.formatIso(now),
+      interval: 300,
+    })),
   StopTransaction: ({ meterStop }) =>
     Effect.map(Meter, (meter) => {
       meter.wattHours += meterStop

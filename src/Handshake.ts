@@ -3,6 +3,9 @@
  */
 import { Buffer } from "node:buffer"
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http"
+import * as Target from "./server/target.ts"
+
+export type { Options } from "./server/target.ts"
 
 /** An upgrade request, read. */
 export interface Handshake {
@@ -25,31 +28,20 @@ export interface Handshake {
   readonly request: IncomingMessage
 }
 
-/** The longest identity that is accepted. */
-const maxIdentityLength = 255
-
-/** Reads an upgrade request. `undefined` when its target is no endpoint with an identity. */
-export const read = (request: IncomingMessage): Handshake | undefined => {
-  const path = pathOf(request)
-  if (path === undefined) return undefined
-  const slash = path.lastIndexOf("/")
-  const identity = decoded(path.slice(slash + 1))
-  if (identity === undefined || faultOfIdentity(identity) !== undefined) return undefined
-  return new RequestHandshake(identity, path.slice(0, slash), request)
+/**
+ * Reads an upgrade request. `undefined` when its target is no endpoint with an identity.
+ *
+ * @param options what may be in an identity
+ */
+export const read = (request: IncomingMessage, options?: Target.Options): Handshake | undefined => {
+  const target = Target.read(request.url ?? "", options)
+  return target._tag === "Target" ? new RequestHandshake(target.identity, target.endpoint, request) : undefined
 }
 
-/** Why an upgrade request cannot be read. */
-export const faultOf = (request: IncomingMessage): string => {
-  const path = pathOf(request)
-  if (path === undefined) return "the request target must be a path"
-  const identity = decoded(path.slice(path.lastIndexOf("/") + 1))
-  return (identity === undefined ? undefined : faultOfIdentity(identity)) ?? "the identity is not percent-encoded UTF-8"
-}
-
-const pathOf = ({ url = "" }: IncomingMessage): string | undefined => {
-  if (!url.startsWith("/") || url.startsWith("//")) return undefined
-  const queryAt = url.indexOf("?")
-  return queryAt === -1 ? url : url.slice(0, queryAt)
+/** Why an upgrade request cannot be read; empty when it can. */
+export const faultOf = (request: IncomingMessage, options?: Target.Options): string => {
+  const target = Target.read(request.url ?? "", options)
+  return target._tag === "Fault" ? target.reason : ""
 }
 
 /** An upgrade request whose parts are read when they are asked for: most stations are let in for less than all of them. */
@@ -93,20 +85,6 @@ class RequestHandshake implements Handshake {
 export const readAll = (handshake: Handshake): Handshake => {
   const { endpoint, headers, identity, password, protocols, query, remoteAddress, request } = handshake
   return { identity, endpoint, protocols, password, query, remoteAddress, headers, request }
-}
-
-const decoded = (encoded: string): string | undefined => {
-  try {
-    return decodeURIComponent(encoded)
-  } catch {
-    return undefined
-  }
-}
-
-const faultOfIdentity = (identity: string): string | undefined => {
-  if (identity === "") return "the path must end in the identity of a charging station"
-  if (identity.length > maxIdentityLength) return `the identity is longer than ${maxIdentityLength} characters`
-  return /[\p{Cc}/]/u.test(identity) ? "the identity has a slash or a control character" : undefined
 }
 
 const offered = (header: string | undefined): ReadonlySet<string> =>

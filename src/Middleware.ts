@@ -17,37 +17,29 @@ import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
+import { type BootOptions, Gate } from "./boot/Gate.ts"
 import * as Handlers from "./Handlers.ts"
-import { type RPCError, RPCGenericError, RPCSecurityError } from "./RPCError.ts"
+import { type RPCError, RPCGenericError } from "./RPCError.ts"
 import { Station } from "./Server.ts"
 
+export type { BootOptions } from "./boot/Gate.ts"
+
 /**
- * Answers `SecurityError` to whatever a station calls before its BootNotification was accepted on this connection (OCPP 1.6 §4.2;
- * 2.x part 2 B02). A station whose boot is answered with `Pending` or `Rejected` stays shut out.
+ * Answers `SecurityError` to whatever a station calls that this CSMS has not accepted: whose last BootNotification it has answered with
+ * `Pending` or `Rejected`, on this connection or an earlier one (OCPP 1.6 §4.2; 2.x part 2 B02, B03). What the station was asked for
+ * meanwhile passes: what TriggerMessage names, the reports of GetBaseReport and GetReport, and the like.
  *
- * @param allowed the actions that are let through anyway, beside BootNotification. Default none.
+ * A station of which nothing is remembered is let in: it need not boot again when it connects again. Boots are remembered by
+ * identity, in the `BootStore` that is provided; where none is, in one of this function's own, in memory.
+ *
+ * @param options {@link BootOptions}, or the actions that are let through anyway
  */
 export const requireBoot = <R>(
   handlers: Handlers.Handlers<"station", R>,
-  allowed: ReadonlyArray<string> = [],
+  options: BootOptions | ReadonlyArray<string> = {},
 ): Handlers.Handlers<"station", R | Station> => {
-  const booted = new WeakSet<Station>()
-  return Handlers.wrap(handlers, (handle, _, { action }) =>
-    Effect.flatMap(Station, (station) => {
-      if (action === "BootNotification") {
-        return Effect.tap(handle, (response) => Effect.sync(() => note(booted, station, response)))
-      }
-      if (booted.has(station) || allowed.includes(action)) return handle
-      return new RPCSecurityError("a BootNotification must be accepted first")
-    }),
-  )
-}
-
-const note = (booted: WeakSet<Station>, station: Station, response: unknown): void => {
-  const isAccepted =
-    typeof response === "object" && response !== null && "status" in response && response.status === "Accepted"
-  if (isAccepted) booted.add(station)
-  else booted.delete(station)
+  const gate = new Gate("length" in options ? { allowed: options } : options)
+  return Handlers.wrap(handlers, (handle, _, { action }) => gate.pass(handle, action))
 }
 
 /** How many calls a station may make in a time. */

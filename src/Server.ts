@@ -72,7 +72,10 @@ export interface Server {
   readonly broadcast: <A extends Action.Call<string, "csms" | "both">>(
     action: A,
     request: Action.Request<A>,
-    options?: Omit<CallOptions, "refuse"> & { readonly concurrency?: number; readonly where?: (station: Station) => boolean },
+    options?: Omit<CallOptions, "refuse"> & {
+      readonly concurrency?: number
+      readonly where?: (station: Station) => boolean
+    },
   ) => Effect.Effect<ReadonlyArray<readonly [Station, Exit.Exit<Action.Response<A>, CallFailure>]>>
   /** Everything that happens from now on, until the server closes. A slow reader loses the oldest. */
   readonly events: Stream.Stream<Event>
@@ -165,7 +168,10 @@ class StreamingServer extends StationServer implements Server {
   broadcast<A extends Action.Call<string, "csms" | "both">>(
     action: A,
     request: Action.Request<A>,
-    options: Omit<CallOptions, "refuse"> & { readonly concurrency?: number; readonly where?: (station: Station) => boolean } = {},
+    options: Omit<CallOptions, "refuse"> & {
+      readonly concurrency?: number
+      readonly where?: (station: Station) => boolean
+    } = {},
   ): Effect.Effect<ReadonlyArray<readonly [Station, Exit.Exit<Action.Response<A>, CallFailure>]>> {
     const { concurrency = 16, where = () => true, ...callOptions } = options
     return Effect.flatMap(this.stations, (stations) =>

@@ -14,6 +14,7 @@ import { addressOf, type ConnectError, connectError, handshakeFailure, Unexpecte
 import * as Deadlines from "./connection/Deadlines.ts"
 import { type ConnectionOptions, millis } from "./connection/Settings.ts"
 import { clip } from "./connection/Tracing.ts"
+import { type Abilities, takeOffer } from "./server/deflateOffer.ts"
 import { closeReason, isSendableCode, type Listener, surface, type Transport } from "./Transport.ts"
 
 export type { ClientOptions, ServerOptions } from "ws"
@@ -218,16 +219,34 @@ export const makeAcceptor = (
     WebSocket: Socket,
     handleProtocols: (_, request) => chosen.get(request) ?? false,
   })
+  const abilities = server.options.perMessageDeflate
   return {
     accept: (request, socket, head, protocol) => {
-      chosen.set(request, protocol)
+      const acceptable = abilities ? withOneOffer(request, abilities === true ? {} : abilities) : request
+      chosen.set(acceptable, protocol)
       let transport: Transport | undefined
-      server.handleUpgrade(request, socket, Buffer.from(head.buffer, head.byteOffset, head.byteLength), (accepted) => {
-        transport = new SocketTransport(accepted, socket)
-      })
+      server.handleUpgrade(
+        acceptable,
+        socket,
+        Buffer.from(head.buffer, head.byteOffset, head.byteLength),
+        (accepted) => {
+          transport = new SocketTransport(accepted, socket)
+        },
+      )
       return transport
     },
   }
+}
+
+/** The request as `ws` is to see it: of the offers of compression it refuses a handshake for one that it does not understand. */
+const withOneOffer = (request: IncomingMessage, abilities: Abilities): IncomingMessage => {
+  const header = "sec-websocket-extensions"
+  const offered = request.headers[header]
+  if (offered === undefined) return request
+  const taken = takeOffer(offered, abilities)
+  if (taken === offered) return request
+  const headers: IncomingMessage["headers"] = { ...request.headers, [header]: taken }
+  return Object.create(request, { headers: { value: headers } })
 }
 
 /** A socket that tells its transport what happens, without listeners in between: this is on the path of every message. */

@@ -4,12 +4,14 @@ import { Socket } from "node:net"
 import { describe, expect, it } from "@effect/vitest"
 import * as Handshake from "../src/Handshake.ts"
 
-const read = (url: string, headers: IncomingHttpHeaders = {}) => {
+const requestOf = (url: string, headers: IncomingHttpHeaders = {}) => {
   const request = new IncomingMessage(new Socket())
   request.url = url
   request.headers = headers
-  return Handshake.read(request)
+  return request
 }
+
+const read = (url: string, headers?: IncomingHttpHeaders) => Handshake.read(requestOf(url, headers))
 
 describe("the identity", () => {
   it.each([
@@ -49,14 +51,22 @@ describe("the identity", () => {
     ["nothing behind the endpoint", "/ocpp/"],
     ["nothing but a query", "/?CP001"],
     ["an empty target", ""],
-    ["absolute form", "http://localhost/CP001"],
     ["absolute form that is no URL", "http://["],
     ["authority form", "localhost:3000"],
     ["asterisk form", "*"],
-    ["a network path", "//evil.example/CP001"],
+    ["nothing behind slashes", "//"],
     ["no slash", "CP001"],
   ])("may not be or come with %s", (_, url) => {
     expect(read(url)).toBeUndefined()
+  })
+
+  it("may have a slash where that is allowed; a control character nowhere", () => {
+    const allowSlash = { allowSlash: true }
+    expect(Handshake.read(requestOf("/ocpp/CP%2F1"), allowSlash)).toMatchObject({ identity: "CP/1", endpoint: "/ocpp" })
+    expect(Handshake.read(requestOf("/CP%2F1%0A"), allowSlash)).toBeUndefined()
+    expect(Handshake.faultOf(requestOf("/CP%2F1%0A"), allowSlash)).toBe("the identity has a control character")
+    expect(Handshake.faultOf(requestOf("/CP%2F1"), allowSlash)).toBe("")
+    expect(Handshake.faultOf(requestOf("/CP%2F1"))).toBe("the identity has a slash or a control character")
   })
 
   it("may not be missing with its whole target", () => {
@@ -71,6 +81,10 @@ describe("the endpoint and the query", () => {
     ["/ocpp/1.6/CP001?a=b", "/ocpp/1.6"],
     ["/ocpp/%41/CP001", "/ocpp/%41"],
     ["/ocpp//CP001", "/ocpp/"],
+    ["//CP001", "/"],
+    ["//evil.example/CP001", "//evil.example"],
+    ["http://host:9000/CP001", ""],
+    ["http://host:9000/ocpp/CP001?a=b", "/ocpp"],
   ])("the endpoint of %s is %j", (url, endpoint) => {
     expect(read(url)?.endpoint).toBe(endpoint)
   })
@@ -87,6 +101,7 @@ describe("the endpoint and the query", () => {
       ],
     ],
     ["/CP001?next=/?x", [["next", "/?x"]]],
+    ["http://host/CP001?next=http://other/?x", [["next", "http://other/?x"]]],
     ["/CP001?%E0%A4%A", [["\ufffd%A", ""]]],
   ])("the query of %s is %j", (url, query) => {
     expect([...(read(url)?.query ?? [])]).toEqual(query)

@@ -46,60 +46,78 @@ describe("requireBoot", () => {
 
   const beat = (station: Connection.Connection<"station">) => outcomeOf(station.call(Ocpp16.Heartbeat, {}))
 
-  it.effect("answers SecurityError before a boot was accepted, then lets everything through", () =>
+  const guarded = () => Middleware.requireBoot(CentralSystem)
+
+  it.effect("lets a station in of which nothing is remembered, and one that was accepted", () =>
     Effect.gen(function* () {
-      const { connect } = yield* serve(Ocpp16, [Middleware.requireBoot(CentralSystem)])
+      const { connect } = yield* serve(Ocpp16, [guarded()])
       const station = yield* connect("CP001")
-      expect(yield* beat(station)).toBe("SecurityError")
+      expect(yield* beat(station)).toBe("ok")
       yield* boot(station, "Accepted")
       expect(yield* beat(station)).toBe("ok")
       expect(yield* outcomeOf(station.call(Ocpp16.Authorize, { idTag: "x" }))).toBe("ok")
     }),
   )
 
-  it.effect("keeps a station out whose boot is answered Pending or Rejected, even after an accepted one", () =>
-    Effect.gen(function* () {
-      const { connect } = yield* serve(Ocpp16, [Middleware.requireBoot(CentralSystem)])
-      const station = yield* connect("CP001")
-      for (const status of ["Pending", "Rejected"] as const) {
-        yield* boot(station, status)
-        expect(yield* beat(station)).toBe("SecurityError")
-        yield* boot(station, "Accepted")
-        expect(yield* beat(station)).toBe("ok")
-        yield* boot(station, status)
-        expect(yield* beat(station)).toBe("SecurityError")
-      }
-    }),
+  it.effect(
+    "answers SecurityError to a station whose boot is answered Pending or Rejected, until one is accepted",
+    () =>
+      Effect.gen(function* () {
+        const { connect } = yield* serve(Ocpp16, [guarded()])
+        const station = yield* connect("CP001")
+        for (const status of ["Pending", "Rejected"] as const) {
+          yield* boot(station, status)
+          expect(yield* beat(station)).toBe("SecurityError")
+          expect(yield* outcomeOf(station.call(Ocpp16.Authorize, { idTag: "x" }))).toBe("SecurityError")
+          yield* boot(station, "Accepted")
+          expect(yield* beat(station)).toBe("ok")
+          yield* boot(station, status)
+          expect(yield* beat(station)).toBe("SecurityError")
+        }
+      }),
   )
 
-  it.effect("keeps a station out whose boot is refused with an error", () =>
+  it.effect("takes a boot that is refused with an error for no answer", () =>
     Effect.gen(function* () {
-      const { connect } = yield* serve(Ocpp16, [Middleware.requireBoot(CentralSystem)])
+      const { connect } = yield* serve(Ocpp16, [guarded()])
       const station = yield* connect("CP001")
+      yield* boot(station, "refused")
+      expect(yield* beat(station)).toBe("ok")
+      yield* boot(station, "Pending")
       yield* boot(station, "refused")
       expect(yield* beat(station)).toBe("SecurityError")
     }),
   )
 
-  it.effect("counts for one connection, not for its identity", () =>
+  it.effect("remembers by identity, not by connection", () =>
     Effect.gen(function* () {
-      const { connect } = yield* serve(Ocpp16, [Middleware.requireBoot(CentralSystem)])
-      const first = yield* connect("CP001")
-      yield* boot(first, "Accepted")
-      yield* first.close()
-      expect(yield* beat(yield* connect("CP001"))).toBe("SecurityError")
-      const other = yield* connect("CP002")
-      yield* boot(yield* connect("CP003"), "Accepted")
-      expect(yield* beat(other)).toBe("SecurityError")
+      const { connect } = yield* serve(Ocpp16, [guarded()])
+      for (const [identity, status, outcome] of [
+        ["CP001", "Accepted", "ok"],
+        ["CP002", "Pending", "SecurityError"],
+        ["CP003", "Rejected", "SecurityError"],
+      ] as const) {
+        const first = yield* connect(identity)
+        yield* boot(first, status)
+        yield* first.close()
+        const second = yield* connect(identity)
+        expect([identity, yield* beat(second)]).toEqual([identity, outcome])
+        yield* boot(second, "Accepted")
+        expect(yield* beat(second)).toBe("ok")
+      }
+      expect(yield* beat(yield* connect("CP004"))).toBe("ok")
     }),
   )
 
   it.effect("lets through what is allowed anyway", () =>
     Effect.gen(function* () {
-      const { connect } = yield* serve(Ocpp16, [Middleware.requireBoot(CentralSystem, ["Heartbeat"])])
-      const station = yield* connect("CP001")
-      expect(yield* beat(station)).toBe("ok")
-      expect(yield* outcomeOf(station.call(Ocpp16.Authorize, { idTag: "x" }))).toBe("SecurityError")
+      for (const options of [["Heartbeat"], { allowed: ["Heartbeat"] }]) {
+        const { connect } = yield* serve(Ocpp16, [Middleware.requireBoot(CentralSystem, options)])
+        const station = yield* connect("CP001")
+        yield* boot(station, "Rejected")
+        expect(yield* beat(station)).toBe("ok")
+        expect(yield* outcomeOf(station.call(Ocpp16.Authorize, { idTag: "x" }))).toBe("SecurityError")
+      }
     }),
   )
 })

@@ -8,15 +8,17 @@ const src = new URL("../src", import.meta.url).pathname
 /** From the bottom to the top: a room imports from its own line or from those above it in this list. */
 const rooms: ReadonlyArray<RegExp> = [
   /^(RPCError|Transport|Action)$/,
-  /^(Frame|ConnectionError|ConnectError)$/,
+  /^(Frame|ConnectionError|ConnectError|Repair)$/,
   /^(Validator|validator\/.*|schemas\/payload)$/,
   /^(Codec|Subprotocol|signing\/(Algorithm|Jws|Keys|Policy|Signed|Signer))$/,
   /^(Protocol|Handlers)$/,
   /^(schemas\/.*|connection\/.*|signing\/.*)$/,
-  /^(Connection|Signing|Backoff|WebSocket|Handshake)$/,
-  /^(client|server)\/.*$/,
+  /^server\/(target|addresses|deflateOffer)$/,
+  /^(Connection|Signing|Backoff|WebSocket|Handshake|Vendor|vendor\/.*)$/,
+  /^(client|server|security)\/.*$/,
   /^(Client|Server|Security|Configurable|core)$/,
-  /^Middleware$/,
+  /^(BootStore|boot\/Asks)$/,
+  /^(Middleware|boot\/Gate)$/,
   /^(testing|promise)\/.*$/,
   /^index$/,
 ]

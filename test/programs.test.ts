@@ -258,14 +258,15 @@ describe("the reconnect policies", () => {
 })
 
 describe("the guarded handlers", () => {
-  it.effect("let a station call once it has booted, and not too often", () =>
+  it.effect("let a station call unless its boot is pending, and not too often", () =>
     Effect.gen(function* () {
       const { connect } = yield* serve(Ocpp16, [Middlewares.guarded], { strictMode: true })
       const station = yield* connect("CP001")
       const stop = { transactionId: 1, meterStop: 500, timestamp: "2026-01-01T00:00:00Z" }
+      yield* station.call(Ocpp16.BootNotification, { ...boot, chargePointVendor: "Stranger" })
       expect(yield* Effect.flip(station.call(Ocpp16.StopTransaction, stop))).toMatchObject({ code: "SecurityError" })
       yield* station.call(Ocpp16.BootNotification, boot)
-      for (let i = 0; i < 98; i++) yield* station.call(Ocpp16.StopTransaction, stop)
+      for (let i = 0; i < 97; i++) yield* station.call(Ocpp16.StopTransaction, stop)
       expect(yield* Effect.flip(station.call(Ocpp16.StopTransaction, stop))).toMatchObject({ code: "GenericError" })
     }).pipe(Effect.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))), Effect.provide(quiet)),
   )

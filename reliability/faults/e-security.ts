@@ -37,25 +37,30 @@ const identities: Case = {
 
 const targets: Case = {
   id: "E2",
-  name: "targets in absolute form, with an empty authority, or that are none, are a 400",
+  name: "targets whose absolute form is malformed, or that are none, are a 400; nothing in a target is taken for a host of ours",
   run: async (context) => {
     for (const face of faces) {
       const server = await context.serve({ face })
       const paths = [
         "http://[",
-        "http://evil/CP001",
-        "//evil/CP001",
+        "http://evil",
+        "http:///CP001",
+        "http://CP001@evil/CP001",
+        "ftp://evil/CP001",
         "//",
         "*",
         "?x",
         "CP001",
         "http://[::1",
-        "ws://localhost/CP001",
         "/\u0000",
         "/a b",
       ]
       for (const path of paths) same((await exchange(server.port, upgrade({ path }))).status, 400, path)
       await server.event(/^UpgradeAborted 400 the request target must be a path/)
+      for (const path of ["http://evil/CP001", "//evil/CP001", "ws://localhost/CP001", "///CP001"]) {
+        same(await statusOf(context, server.port, path), 101, path)
+        await server.event(/^Connected/, "CP001")
+      }
     }
   },
 }

@@ -16,7 +16,7 @@ import type { ConnectionOptions } from "./Settings.ts"
 export type Side = "station" | "csms"
 
 /** The options of one call. */
-export interface CallOptions<Response = never> {
+export interface CallOptions<in Response = unknown> {
   /** How long it may take, its wait for a turn included. Default: the connection's `callTimeout`. */
   readonly timeout?: Duration.Input
   /** `true` to be done as soon as the CALL is sent. Its answer is told as an event. Default `false`. */
@@ -48,7 +48,7 @@ export interface Connection<in out Self extends Side> {
    * Interrupting the Effect takes the call back: if it has not been sent it never is, and a late answer resolves nothing.
    */
   readonly call: {
-    (action: string, request?: unknown, options?: CallOptions<unknown>): Effect.Effect<unknown, CallFailure>
+    (action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
     <A extends Action.Call<string, Self | "both">>(
       action: A,
       request: Action.Request<A>,

@@ -110,7 +110,7 @@ export abstract class Peer<in out Self extends Side> implements Connection<Self>
   }
 
   // The compiler explains the last overload when none fits: that is the one whose explanation helps.
-  call(action: string, request?: unknown, options?: CallOptions<unknown>): Effect.Effect<unknown, CallFailure>
+  call(action: string, request?: unknown, options?: CallOptions): Effect.Effect<unknown, CallFailure>
   call<A extends Action.Call<string, Self | "both">>(
     action: A,
     request: Action.Request<A>,
