@@ -285,10 +285,18 @@ describe("a call of the peer", () => {
     }),
   )
 
-  it.effect("gets NotImplemented where nothing handles it, whatever its name", () =>
+  it.effect("gets NotSupported where the subprotocol has the action and nothing handles it", () =>
     Effect.gen(function* () {
       const { peer } = yield* connect({ handlers: [echoing] })
-      for (const action of ["Slow", "toString", "__proto__", "x".repeat(100_000)]) {
+      yield* peer.send([2, "1", "Slow", {}])
+      expect(peer.take()).toEqual([[4, "1", "NotSupported", "Slow has no handler", {}]])
+    }),
+  )
+
+  it.effect("gets NotImplemented where the subprotocol has no such action, whatever its name", () =>
+    Effect.gen(function* () {
+      const { peer } = yield* connect({ handlers: [echoing] })
+      for (const action of ["toString", "__proto__", "x".repeat(100_000)]) {
         yield* peer.send([2, "1", action, {}])
         const [[type, id, code, description]] = peer.take() as [Array<any>]
         expect([type, id, code]).toEqual([4, "1", "NotImplemented"])

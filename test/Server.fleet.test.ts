@@ -134,7 +134,7 @@ describe("broadcast", () => {
       ).toEqual([
         ["CP001", { text: "hi!" }],
         ["CP002", [expect.objectContaining({ code: "SecurityError" })]],
-        ["CP003", [expect.objectContaining({ code: "NotImplemented" })]],
+        ["CP003", [expect.objectContaining({ code: "NotSupported" })]],
       ])
     }),
   )

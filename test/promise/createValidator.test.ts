@@ -511,9 +511,9 @@ describe("strictModeValidators", () => {
     expect(failures).toMatchObject([["strictValidationFailure", { outbound: true, isCall: false, result: { val: 5 } }]])
   })
 
-  it("answer ProtocolError to a call that a wildcard would handle but no schema describes", async () => {
+  it("answer NotImplemented to a call that a wildcard would handle but no schema describes", async () => {
     const { client } = await connected(strict, { protocols: ["echo1.0"] }, (station) => station.handle(() => ({})))
-    expect((await rejection(client.call("Other"))).rpcErrorCode).toBe("ProtocolError")
+    expect((await rejection(client.call("Other"))).rpcErrorCode).toBe("NotImplemented")
   })
 
   it("override a built-in validator", async () => {

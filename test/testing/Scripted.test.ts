@@ -184,7 +184,7 @@ describe("an expectation that is not met", () => {
       expect(error.message.split("\n")).toEqual([
         `expected a CALL of Echo, but ${error.received} came`,
         '  -> [2,"1","Echo",{}]',
-        '  <- [4,"1","NotImplemented","Echo has no handler",{}]',
+        '  <- [4,"1","NotSupported","Echo has no handler",{}]',
         `  <- ${error.received}`,
       ])
     }),
