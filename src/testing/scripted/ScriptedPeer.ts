@@ -1,19 +1,23 @@
-/** How a scripted peer works. What an action types in `Scripted.Peer` is unknown here. */
+/** The one implementation of scripted peers, whatever the side that they play and the actions that type their calls. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { Json } from "effect/Schema"
-import type * as Action from "../Action.ts"
-import type { Side } from "../connection/Peer.ts"
-import * as Frame from "../Frame.ts"
-import { fromWire, type RPCError } from "../RPCError.ts"
-import type { Subprotocol } from "../Subprotocol.ts"
-import { guarded, type Transport } from "../Transport.ts"
-import type { Part } from "../Validator.ts"
-import { defaultPatience, type ExpectationError, Inbox, textOf } from "./Inbox.ts"
-import type { Options, Received } from "./Scripted.ts"
-import { settled } from "./settled.ts"
+import type * as Action from "../../Action.ts"
+import type { Side } from "../../connection/Peer.ts"
+import * as Frame from "../../Frame.ts"
+import { fromWire, type RPCError } from "../../RPCError.ts"
+import type { Subprotocol } from "../../Subprotocol.ts"
+import { guarded, type Transport } from "../../Transport.ts"
+import type { Part } from "../../Validator.ts"
+import { settled } from "../settled.ts"
+import { defaultPatience, type ExpectationError, type Heard, Inbox, textOf } from "./Inbox.ts"
+import type { Options, Peer, Received } from "./Peer.ts"
 
-export class ScriptedPeer {
+/** A scripted peer that listens to a transport from now on. Only its type knows which side it plays. */
+export const makeUnsafe = <Self extends Side>(transport: Transport, options: Options<Self>): Peer<Self> =>
+  new ScriptedPeer(transport, options) as Peer<Self>
+
+class ScriptedPeer {
   readonly transport: Transport
   readonly #protocol: Subprotocol
   readonly #inbox: Inbox
@@ -67,23 +71,19 @@ export class ScriptedPeer {
     return Effect.map(this.#expectRequest("Send", action), ({ payload }) => payload)
   }
 
-  #expectRequest(tag: "Call" | "Send", action: Action.Any | string) {
+  #expectRequest(tag: "Call" | "Send", action: Action.Any | string): Effect.Effect<Received, ExpectationError> {
     const name = nameOf(action)
     const expected = `a ${tag.toUpperCase()} of ${name}`
-    return Effect.tap(
-      this.#inbox.take(expected, (heard) =>
-        heard._tag === "Message" && heard.frame._tag === tag && (heard.frame as Frame.Call | Frame.Send).action === name
-          ? {
-              ...(heard.frame as Frame.Call | Frame.Send),
-              payload: (heard.frame as Frame.Call | Frame.Send).payload ?? {},
-            }
-          : undefined,
-      ),
-      ({ payload }) => this.#checked(action, "request", payload, expected),
+    const select = (heard: Heard): Received | undefined => {
+      const frame = frameOf(heard, tag)
+      return frame?.action === name ? { ...frame, payload: frame.payload ?? {} } : undefined
+    }
+    return Effect.tap(this.#inbox.take(expected, select), ({ payload }) =>
+      this.#checked(action, "request", payload, expected),
     )
   }
 
-  /** Whoever asks for an action as a value is given what its type says. */
+  /** An action as a value promises the type of its payload. */
   #checked(action: Action.Any | string, part: Part, payload: unknown, expected: string) {
     if (typeof action === "string") return Effect.void
     const fault = this.#protocol.validator?.check(action.name, part, payload)
@@ -92,11 +92,7 @@ export class ScriptedPeer {
   }
 
   expectFrame<Tag extends Frame.Frame["_tag"]>(tag: Tag) {
-    return this.#inbox.take(`a ${tag.toUpperCase()}`, (heard) =>
-      heard._tag === "Message" && heard.frame._tag === tag
-        ? (heard.frame as Extract<Frame.Frame, { readonly _tag: Tag }>)
-        : undefined,
-    )
+    return this.#inbox.take(`a ${tag.toUpperCase()}`, (heard) => frameOf(heard, tag))
   }
 
   expectClose(code?: number) {
@@ -114,8 +110,8 @@ export class ScriptedPeer {
     })
   }
 
-  answer(call: Received, response: unknown): Effect.Effect<void> {
-    return this.#do(() => this.#say({ _tag: "CallResult", messageId: call.messageId, payload: response as Json }))
+  answer({ messageId }: Received, response: unknown): Effect.Effect<void> {
+    return this.#do(() => this.#say({ _tag: "CallResult", messageId, payload: response as Json }))
   }
 
   refuse({ messageId }: Pick<Received, "messageId">, error: RPCError): Effect.Effect<void> {
@@ -132,7 +128,7 @@ export class ScriptedPeer {
   call(action: Action.Call | string, request: unknown = {}): Effect.Effect<unknown, RPCError | ExpectationError> {
     return Effect.gen({ self: this }, function* () {
       const name = nameOf(action)
-      const messageId = `script-${++this.#sent}`
+      const messageId = this.#nextId()
       const answered = Deferred.makeUnsafe<Frame.CallResult | Frame.CallError, string>()
       this.#pending.set(messageId, answered)
       this.#say({ _tag: "Call", messageId, action: name, payload: request as Json })
@@ -152,12 +148,7 @@ export class ScriptedPeer {
 
   notify(action: Action.Send | string, request: unknown = {}): Effect.Effect<void> {
     return this.#do(() =>
-      this.#say({
-        _tag: "Send",
-        messageId: `script-${++this.#sent}`,
-        action: nameOf(action),
-        payload: request as Json,
-      }),
+      this.#say({ _tag: "Send", messageId: this.#nextId(), action: nameOf(action), payload: request as Json }),
     )
   }
 
@@ -179,8 +170,12 @@ export class ScriptedPeer {
     })
   }
 
-  #do(what: () => void): Effect.Effect<void> {
-    return Effect.andThen(Effect.sync(what), settled)
+  #nextId(): string {
+    return `script-${++this.#sent}`
+  }
+
+  #do(act: () => void): Effect.Effect<void> {
+    return Effect.andThen(Effect.sync(act), settled)
   }
 
   #say(frame: Frame.Frame): void {
@@ -194,3 +189,9 @@ export class ScriptedPeer {
 }
 
 const nameOf = (action: { readonly name: string } | string) => (typeof action === "string" ? action : action.name)
+
+/** The frame of a message, if it is of this kind. */
+const frameOf = <Tag extends Frame.Frame["_tag"]>(heard: Heard, tag: Tag) =>
+  heard._tag === "Message" && heard.frame._tag === tag
+    ? (heard.frame as Extract<Frame.Frame, { readonly _tag: Tag }>)
+    : undefined

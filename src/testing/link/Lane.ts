@@ -1,5 +1,5 @@
-/** One direction of a connection: what is delayed holds up what is behind it. */
-import type { Deadline, Deadlines } from "../connection/Deadlines.ts"
+/** One direction of a connection: a delayed delivery holds up those behind it. */
+import type { Deadline, Deadlines } from "../../connection/Deadlines.ts"
 
 export class Lane implements Deadline {
   entry: Deadline["entry"]
@@ -10,7 +10,7 @@ export class Lane implements Deadline {
     this.#deadlines = deadlines
   }
 
-  /** Delivers after a delay, and behind everything that was put in before. */
+  /** Delivers after a delay, and after everything that was pushed before. */
   push(delay: number, deliver: () => void): void {
     const isFirst = this.#waiting.length === 0
     if (isFirst && delay === 0) return deliver()
@@ -28,13 +28,13 @@ export class Lane implements Deadline {
     return Number.POSITIVE_INFINITY
   }
 
-  /** Delivers now what waits. */
+  /** Delivers now whatever waits. */
   flush(): void {
     this.#deadlines.clear(this)
     for (const { deliver } of this.#waiting.splice(0)) deliver()
   }
 
-  /** Loses what waits. */
+  /** Forgets whatever waits. */
   clear(): void {
     this.#deadlines.clear(this)
     this.#waiting = []

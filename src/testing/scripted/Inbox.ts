@@ -1,33 +1,33 @@
-/** What a scripted peer hears, in order, and what has been said on both sides. */
+/** The inbox of a scripted peer: messages and the close, one after the other, beside a transcript of both sides. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import type { CloseInfo } from "../connection/Closing.ts"
-import type { Frame, Malformed } from "../Frame.ts"
+import type { CloseInfo } from "../../connection/Closing.ts"
+import type { Frame, Malformed } from "../../Frame.ts"
 
-/** What a scripted peer expected did not come: something else did, or nothing. */
+/** Something else came than a scripted peer expected, or nothing did. */
 export class ExpectationError extends Data.TaggedError("ExpectationError")<{
-  /** What was expected and what came, with the transcript. */
+  /** The expectation and what came, with the transcript. */
   readonly message: string
   readonly expected: string
-  /** What came; `undefined` when nothing did. */
+  /** The text that came; `undefined` when nothing did. */
   readonly received: string | undefined
-  /** What was said so far: `->` by the peer, `<-` to it. */
+  /** Both sides so far, a line each: `->` by the peer, `<-` to it. */
   readonly transcript: ReadonlyArray<string>
 }> {}
 
-/** One thing that a peer heard. */
+/** A message to the peer, or the end of its connection. */
 export type Heard =
   | { readonly _tag: "Message"; readonly text: string; readonly frame: Frame | Malformed }
   | ({ readonly _tag: "Close" } & CloseInfo)
 
-/** As a line of the transcript. */
+/** Writes it as a line of the transcript. */
 export const textOf = (heard: Heard): string =>
   heard._tag === "Message" ? heard.text : `close ${heard.code} ${JSON.stringify(heard.reason)}`
 
-// A test may replace the global timers; how long it is waited for something that never comes is real time.
+// A test may replace the global timers, but patience is counted in real time.
 const { clearTimeout, setTimeout } = globalThis
 
-/** Milliseconds of real time. */
+/** In milliseconds of real time. */
 export const defaultPatience = 1_000
 
 export class Inbox {
@@ -36,28 +36,29 @@ export class Inbox {
   readonly #patience: number
   readonly #readers: Array<(heard: Heard) => void> = []
 
+  /** @param patience how long an expectation waits, in milliseconds of real time */
   constructor(patience: number) {
     this.#patience = patience
   }
 
-  /** Writes down what the peer says. */
-  said(what: string): void {
-    this.transcript.push(`-> ${what}`)
+  /** Adds a line by the peer to the transcript. */
+  said(line: string): void {
+    this.transcript.push(`-> ${line}`)
   }
 
-  /** Writes down what the peer hears. */
-  heard(what: string): void {
-    this.transcript.push(`<- ${what}`)
+  /** Adds a line to the peer to the transcript. */
+  heard(line: string): void {
+    this.transcript.push(`<- ${line}`)
   }
 
-  /** Gives the next expectation what it is to look at. */
+  /** Delivers to the expectation that waits first, or to the next one. */
   put(heard: Heard): void {
     const reader = this.#readers.shift()
     if (reader === undefined) this.unread.push(heard)
     else reader(heard)
   }
 
-  /** What comes next, if it is what `select` selects. */
+  /** Takes the next thing. Fails when `select` gives `undefined` for it, or nothing comes in time. */
   take<A>(expected: string, select: (heard: Heard) => A | undefined): Effect.Effect<A, ExpectationError> {
     return Effect.flatMap(this.#next(expected), (heard) => {
       const selected = select(heard)
@@ -87,7 +88,7 @@ export class Inbox {
     })
   }
 
-  /** Waits for something that does not come through the inbox. */
+  /** Runs an effect that does not read the inbox. Fails when it takes longer than the patience. */
   patiently<A, E>(expected: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E | ExpectationError> {
     const impatience = Effect.callback<void>((resume) => {
       const timer = setTimeout(() => resume(Effect.void), this.#patience)

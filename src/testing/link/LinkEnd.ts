@@ -1,12 +1,12 @@
-/** One end of a connection over a link: what it sends is subject to the link's faults. */
-import type { Deadlines } from "../connection/Deadlines.ts"
-import type { Side } from "../connection/Peer.ts"
-import { millis } from "../connection/Settings.ts"
-import type { Listener, Transport } from "../Transport.ts"
-import type { Verdict } from "./Faults.ts"
+/** One end of a connection over a link: its messages are subject to the link's faults. */
+import type { Deadlines } from "../../connection/Deadlines.ts"
+import type { Side } from "../../connection/Peer.ts"
+import { millis } from "../../connection/Settings.ts"
+import type { Listener, Transport } from "../../Transport.ts"
+import type { Verdict } from "../Faults.ts"
 import { Lane } from "./Lane.ts"
 
-/** What an end asks of its link. */
+/** A link, as the ends of its connections see it. */
 export interface Line {
   readonly state: "up" | "cut" | "halfOpen"
   readonly deadlines: Deadlines
@@ -22,10 +22,10 @@ export class LinkEnd implements Transport {
   readonly #inner: Transport
   readonly #lane: Lane
   #listener: Listener | undefined
-  /** What waits for the next message, to arrive behind it. */
+  /** Messages that wait for the next one, to arrive behind it. */
   #swapped: Array<string> = []
   #state: "open" | "closing" | "closed" = "open"
-  /** Whether it was dropped while the other end could not hear of it. */
+  /** Whether it was dropped while the link was half-open, so that the other end does not know. */
   #isLost = false
 
   constructor(line: Line, inner: Transport, side: Side) {
@@ -110,29 +110,29 @@ export class LinkEnd implements Transport {
     queueMicrotask(() => this.#end(1006, ""))
   }
 
-  /** The link is drawn out: both ends hear of it. */
+  /** Ends the connection with 1006 at both ends. */
   drop(): void {
     if (this.#state === "closed") this.#line.remove(this)
     this.#lane.clear()
     this.#inner.terminate()
   }
 
-  /** What is on its way arrives now. */
+  /** Delivers now what is on its way. */
   flush(): void {
     this.#lane.flush()
   }
 
-  /** The link carries again: the other end learns that this one is gone. */
+  /** Tells the other end, now that the link carries again, if this one is gone. */
   healed(): void {
     if (this.#isLost) this.drop()
   }
 
   #end(code: number, reason: string): void {
-    // Nobody hears of an end before he listens.
+    // An end that is not listened to tells later.
     if (this.#state === "closed" || this.#listener === undefined) return
     this.#state = "closed"
     this.#lane.clear()
-    // The other end of one that is lost has yet to hear of it.
+    // The link needs a lost end until it heals, to tell the other.
     if (!this.#isLost) this.#line.remove(this)
     this.#listener.onClose(code, reason)
   }

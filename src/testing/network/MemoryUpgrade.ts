@@ -1,4 +1,4 @@
-/** An upgrade request that has come through memory, and the answer to it. */
+/** An upgrade request that comes through memory instead of a socket, and the answer to it. */
 import { Buffer } from "node:buffer"
 import * as Http from "node:http"
 import * as Net from "node:net"
@@ -8,19 +8,19 @@ import {
   connectError,
   handshakeFailure,
   UnexpectedHttpResponse,
-} from "../ConnectError.ts"
-import type { Rejected, Upgrade } from "../server/Upgrade.ts"
-import type { Transport } from "../Transport.ts"
-import type { MemoryLink } from "./Link.ts"
+} from "../../ConnectError.ts"
+import type { Rejected, Upgrade } from "../../server/Upgrade.ts"
+import type { Transport } from "../../Transport.ts"
+import type { MemoryLink } from "../Link.ts"
 
-/** What a station says at the door. */
+/** The upgrade request of a station. */
 export interface Request {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly protocols: ReadonlyArray<string>
 }
 
-/** What the station hears. */
+/** Receives the answer, at the station. */
 export interface Answer {
   readonly onOpen: (transport: Transport) => void
   readonly onFailure: (error: ConnectError | UnexpectedHttpResponse) => void
@@ -30,7 +30,7 @@ const ignore = () => {}
 
 export class MemoryUpgrade implements Upgrade {
   readonly request: Http.IncomingMessage
-  /** Never connected: it is there to be looked at. */
+  /** A socket for programs that look at it; it is never connected. */
   readonly socket = new Net.Socket()
   readonly #asked: Request
   readonly #link: MemoryLink
@@ -57,7 +57,7 @@ export class MemoryUpgrade implements Upgrade {
     }
   }
 
-  /** The station has gone away, whatever the answer would have been. */
+  /** Ends the request, whatever the answer would have been: the station has gone away. */
   abandon(): void {
     this.isAbandoned = true
     this.#transport?.terminate()
@@ -87,7 +87,7 @@ export class MemoryUpgrade implements Upgrade {
     this.#tell(() => this.#answer.onFailure(error))
   }
 
-  /** The answer comes later, if it comes through. */
+  /** Answers in a later microtask, unless the link is down then. */
   #tell(answer: () => void): void {
     queueMicrotask(() => {
       if (this.#link.state === "up") answer()
@@ -110,13 +110,13 @@ const headersOf = ({ headers, protocols, url }: Request): Readonly<Record<string
   Host: new URL(url).host,
 })
 
-/** Node would read them off a socket. */
+/** Sets what Node would have read from a socket. */
 const setHeaders = (message: Http.IncomingMessage, headers: Readonly<Record<string, string>>): void => {
   message.rawHeaders = Object.entries(headers).flat()
   message.headers = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
-/** The request as the station's side has it. It is never sent. */
+/** The request as Node's client represents it. It is never sent. */
 const requestOf = (asked: Request): Http.ClientRequest => {
   const { hostname, port } = new URL(asked.url)
   const createConnection = () => new Net.Socket()
@@ -131,7 +131,7 @@ const requestOf = (asked: Request): Http.ClientRequest => {
   return request.destroy()
 }
 
-/** The response as the station's side has it, with its body to be read. */
+/** The response as Node's client represents it, with a body that can be read. */
 const responseOf = ({ code, message }: Rejected): Http.IncomingMessage => {
   const response = new Http.IncomingMessage(new Net.Socket())
   const body = Buffer.from(message)
