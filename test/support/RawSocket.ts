@@ -1,7 +1,8 @@
 /** One end of a WebSocket that says what the test tells it to say, and nothing else. */
-import { Buffer } from "node:buffer"
 import { onTestFinished } from "@effect/vitest"
 import { type ClientOptions, WebSocket } from "ws"
+
+export { basic } from "./handshake.ts"
 
 export class RawSocket {
   readonly socket: WebSocket
@@ -58,7 +59,3 @@ export const rawStation = async (
   await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject))
   return raw
 }
-
-/** The value of an Authorization header. */
-export const basic = (user: string, password: string | Uint8Array): string =>
-  `Basic ${Buffer.concat([Buffer.from(`${user}:`), Buffer.from(password)]).toString("base64")}`

@@ -6,6 +6,8 @@ import * as Server from "../../src/Server.ts"
 import * as Network from "../../src/testing/Network.ts"
 import { Echo } from "./rawPeer.ts"
 
+export { upgradeLines, upgradeOf } from "./handshake.ts"
+
 /** What a server does unless a test says otherwise. */
 const csms = { protocols: [Echo], handlers: [Handlers.make(Echo, { Echo: Effect.succeed })] }
 
@@ -43,18 +45,3 @@ export const next = <Tag extends Server.Event["_tag"]>(server: Server.Server, ta
 /** The same, listened for at once. */
 export const soon = <Tag extends Server.Event["_tag"]>(server: Server.Server, tag: Tag) =>
   Effect.forkChild(next(server, tag), { startImmediately: true })
-
-/** The lines of an upgrade request. */
-export const upgradeLines = (path: string, headers: ReadonlyArray<string> = []): ReadonlyArray<string> => [
-  `GET ${path} HTTP/1.1`,
-  "Host: localhost",
-  "Connection: Upgrade",
-  "Upgrade: websocket",
-  "Sec-WebSocket-Version: 13",
-  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-  ...headers,
-]
-
-/** An upgrade request as text. */
-export const upgradeOf = (path: string, headers?: ReadonlyArray<string>) =>
-  [...upgradeLines(path, headers), "", ""].join("\r\n")
