@@ -21,8 +21,8 @@ import * as Connection from "../src/Connection.ts"
 import * as Handlers from "../src/Handlers.ts"
 import * as Protocol from "../src/Protocol.ts"
 import * as Server from "../src/Server.ts"
-import { type ChaosProxy, makeChaosProxy } from "./chaosProxy.ts"
-import * as Random from "./fuzz/Random.ts"
+import { type ChaosProxy, makeChaosProxy } from "./support/chaosProxy.ts"
+import * as Random from "./support/Random.ts"
 
 const { values } = parseArgs({
   options: {

@@ -48,8 +48,11 @@ const spell = (minutes * 60_000) / spells
 const warmUp = Math.ceil(spells / 4)
 
 const random = randomFrom(seed)
-const csms = new Child<typeof csmsCommands>("CSMS", new URL("./soak/csms.ts", import.meta.url))
-const clients = new Child<typeof stationCommands>("stations", new URL("./soak/stations.ts", import.meta.url))
+const csms = new Child<typeof csmsCommands>({ name: "CSMS", script: new URL("./soak/csms.ts", import.meta.url) })
+const clients = new Child<typeof stationCommands>({
+  name: "stations",
+  script: new URL("./soak/stations.ts", import.meta.url),
+})
 /** What both can be told. */
 type Either = Pick<typeof csmsCommands, "start" | "pause" | "connected" | "sample">
 const children: { readonly csms: Child<Either>; readonly stations: Child<Either> } = { csms, stations: clients }
@@ -129,7 +132,7 @@ try {
 } catch (error) {
   problems.push(String(error))
 } finally {
-  for (const side of sides) children[side].kill()
+  await Promise.all(sides.map((side) => children[side].kill()))
 }
 report()
 problems.push(...sides.flatMap((side) => children[side].faults))

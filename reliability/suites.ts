@@ -24,6 +24,7 @@ const { values } = parseArgs({
 })
 
 type Victim = Child<typeof victimCommands>
+const startVictim = (): Victim => new Child({ name: "victim", script: new URL("./suites/victim.ts", import.meta.url) })
 
 interface Row {
   readonly tool: string
@@ -49,7 +50,7 @@ const against = async (
   setting: Setting,
   attack: (port: number, victim: Victim) => Promise<Finding>,
 ): Promise<Row> => {
-  const victim: Victim = new Child("victim", new URL("./suites/victim.ts", import.meta.url))
+  const victim = startVictim()
   try {
     const port = await victim.do("listen", setting)
     const station = await bystander(port)
@@ -64,7 +65,7 @@ const against = async (
   } catch (error) {
     return { tool, measured: "–", problems: [String(error), ...victim.faults] }
   } finally {
-    victim.kill()
+    await victim.kill()
   }
 }
 
@@ -216,14 +217,14 @@ const scan = async (port: number): Promise<Finding> => {
 }
 
 const runScan = async (): Promise<Row> => {
-  const victim: Victim = new Child("victim", new URL("./suites/victim.ts", import.meta.url))
+  const victim = startVictim()
   try {
     const finding = await scan(await victim.do("listen", { tls: certificates()! }))
     await victim.do("close", undefined)
     await victim.end(10_000)
     return { tool: "sslscan", ...finding, problems: [...finding.problems, ...victim.faults] }
   } finally {
-    victim.kill()
+    await victim.kill()
   }
 }
 

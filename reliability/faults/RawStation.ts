@@ -1,51 +1,14 @@
-/** Stations and servers that write their bytes themselves. */
+/** Stations that write their bytes themselves. */
 import { Buffer } from "node:buffer"
-import { createHash, randomBytes } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
-
-/** The opcodes of RFC 6455 §5.2. */
-export const Opcode = { Continuation: 0, Text: 1, Binary: 2, Close: 8, Ping: 9, Pong: 10 } as const
-
-export interface FrameOptions {
-  readonly fin?: boolean
-  /** The three reserved bits, as a number from 0 to 7. */
-  readonly rsv?: number
-  readonly masked?: boolean
-  /** The length that is claimed, when it is not that of the payload. */
-  readonly claims?: bigint
-}
-
-/** A frame as a client sends it. */
-export const frame = (opcode: number, payload: Uint8Array | string = "", options: FrameOptions = {}): Buffer => {
-  const { fin = true, masked = true, rsv = 0 } = options
-  const body = Buffer.from(payload)
-  const length = options.claims ?? BigInt(body.length)
-  const first = (fin ? 0x80 : 0) | (rsv << 4) | opcode
-  const mask = masked ? 0x80 : 0
-  const short = length < 126n
-  const medium = !short && length < 65_536n
-  const head = Buffer.alloc(short ? 2 : medium ? 4 : 10)
-  head[0] = first
-  head[1] = mask | (short ? Number(length) : medium ? 126 : 127)
-  if (medium) head.writeUInt16BE(Number(length), 2)
-  else if (!short) head.writeBigUInt64BE(length, 2)
-  // A mask of zeros leaves the payload as it is.
-  return Buffer.concat(masked ? [head, Buffer.alloc(4), body] : [head, body])
-}
-
-export const closeFrame = (code: number, reason: Uint8Array | string = ""): Buffer => {
-  const head = Buffer.alloc(2)
-  head.writeUInt16BE(code)
-  return frame(Opcode.Close, Buffer.concat([head, Buffer.from(reason)]))
-}
-
-export const text = (message: unknown): Buffer =>
-  frame(Opcode.Text, typeof message === "string" ? message : JSON.stringify(message))
+import { codeOf, frame, Opcode, type ReadFrame, readFrame, text } from "../../test/support/frames.ts"
+import { upgradeOf } from "../../test/support/handshake.ts"
 
 export interface UpgradeOptions {
   readonly path?: string
-  /** What is offered; `undefined` for none. */
+  /** The subprotocols on offer; `undefined` for none. */
   readonly protocol?: string | undefined
   /** Further lines. */
   readonly headers?: ReadonlyArray<string>
@@ -54,30 +17,12 @@ export interface UpgradeOptions {
 /** The upgrade request of a station. */
 export const upgrade = ({ headers = [], path = "/ATTACKER", ...rest }: UpgradeOptions = {}): Buffer => {
   const protocol = "protocol" in rest ? rest.protocol : "ocpp1.6"
-  const lines = [
-    `GET ${path} HTTP/1.1`,
-    "Host: localhost",
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    `Sec-WebSocket-Key: ${randomBytes(16).toString("base64")}`,
-    ...(protocol === undefined ? [] : [`Sec-WebSocket-Protocol: ${protocol}`]),
-    ...headers,
-  ]
-  return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1")
+  const offer = protocol === undefined ? [] : [`Sec-WebSocket-Protocol: ${protocol}`]
+  const key = randomBytes(16).toString("base64")
+  return Buffer.from(upgradeOf(path, [...offer, ...headers], { key }), "latin1")
 }
 
-export const basic = (user: string, password: Uint8Array | string): string =>
-  `Authorization: Basic ${Buffer.concat([Buffer.from(`${user}:`), Buffer.from(password)]).toString("base64")}`
-
-export interface Received {
-  readonly opcode: number
-  readonly fin: boolean
-  readonly rsv: number
-  readonly payload: Buffer
-}
-
-/** How a connection has ended: the code of the peer's close frame, 1006 without one. */
+/** The end of a connection: the code of the peer's close frame, 1006 without one. */
 export interface Ended {
   readonly code: number
   readonly reason: string
@@ -87,13 +32,13 @@ export interface Ended {
 
 export interface RawOptions extends UpgradeOptions {
   readonly tls?: Tls.ConnectionOptions
-  /** From which address. One has 28,232 ports, and each rests for a minute after use. Default 127.0.0.1. */
+  /** Its own address, which has 28,232 ports, each of which rests for a minute after use. Default 127.0.0.1. */
   readonly from?: string
   /** Whether pings are answered. Default `true`. */
   readonly pongs?: boolean
   /** Whether a close frame is answered. Default `true`. */
   readonly polite?: boolean
-  /** What is written together with the upgrade request. */
+  /** Bytes to be written together with the upgrade request. */
   readonly ahead?: Uint8Array
   /** Whether to succeed though there was no 101. Default `false`. */
   readonly mayFail?: boolean
@@ -104,9 +49,9 @@ export class RawStation {
   readonly socket: Net.Socket
   /** The HTTP answer's head. */
   head = ""
-  /** What followed a head that was no 101. */
+  /** The text behind a head that was no 101. */
   body = ""
-  readonly frames: Array<Received> = []
+  readonly frames: Array<ReadFrame> = []
   /** Bytes after the upgrade, in and out. */
   bytesIn = 0
   bytesOut = 0
@@ -191,13 +136,13 @@ export class RawStation {
     }
   }
 
-  /** Sends a CALL and gives what answers it. */
+  /** Sends a CALL and gives the next message. */
   async ask(messageId: string, action: string, payload: unknown = {}): Promise<ReadonlyArray<unknown>> {
     this.send([2, messageId, action, payload])
     return this.receive()
   }
 
-  /** The messages that came and that nobody has asked for. */
+  /** The messages that came and that were not received. */
   get unread(): ReadonlyArray<unknown> {
     return this.frames
       .slice(this.#taken)
@@ -232,121 +177,24 @@ export class RawStation {
       this.#rest = Buffer.alloc(0)
       return
     }
-    for (let next = this.#parse(); next !== undefined; next = this.#parse()) this.#take(next)
+    for (let next = readFrame(this.#rest); next !== undefined; next = readFrame(this.#rest)) {
+      this.#rest = this.#rest.subarray(next.size)
+      this.bytesIn += next.size
+      this.#take(next.frame)
+    }
     this.#wakeAll()
   }
 
-  #parse(): Received | undefined {
-    const bytes = this.#rest
-    if (bytes.length < 2) return undefined
-    const short = bytes[1]! & 0x7f
-    const size = short < 126 ? 0 : short === 126 ? 2 : 8
-    if (bytes.length < 2 + size) return undefined
-    const length = size === 0 ? short : size === 2 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2))
-    const end = 2 + size + length
-    if (bytes.length < end) return undefined
-    this.#rest = bytes.subarray(end)
-    this.bytesIn += end
-    const first = bytes[0]!
-    return {
-      opcode: first & 0x0f,
-      fin: first >= 0x80,
-      rsv: (first >> 4) & 7,
-      payload: Buffer.from(bytes.subarray(2 + size, end)),
-    }
-  }
-
-  #take(received: Received): void {
-    const { opcode, payload } = received
+  #take(received: ReadFrame): void {
+    const { opcode } = received
+    // A copy: what came with it in one chunk need not be kept.
+    const payload = Buffer.from(received.payload)
     if (opcode === Opcode.Ping && this.#options.pongs !== false) this.write(frame(Opcode.Pong, payload))
     if (opcode === Opcode.Close) {
-      const code = payload.length < 2 ? 1005 : payload.readUInt16BE()
-      this.#close = { code, reason: payload.subarray(2).toString() }
+      this.#close = { code: codeOf({ payload }), reason: payload.subarray(2).toString() }
       if (this.#options.polite !== false && this.socket.writable)
         this.socket.end(frame(Opcode.Close, payload.subarray(0, 2)))
     }
-    if (opcode !== Opcode.Ping && opcode !== Opcode.Pong) this.frames.push(received)
+    if (opcode !== Opcode.Ping && opcode !== Opcode.Pong) this.frames.push({ ...received, payload })
   }
-}
-
-/** Sends bytes that are hardly a request, and gives what comes back until the other end closes. */
-export const exchange = (
-  port: number,
-  bytes: Uint8Array | string,
-  patience = 20_000,
-): Promise<{ readonly status: number; readonly answer: string; readonly after: number }> =>
-  new Promise((resolve, reject) => {
-    const start = Date.now()
-    let answer = ""
-    const socket = Net.connect({ port, host: "127.0.0.1" }, () => socket.write(bytes))
-    const timer = setTimeout(() => {
-      socket.destroy()
-      reject(new Error(`the connection was not closed within ${patience} ms; answer so far: ${answer.slice(0, 100)}`))
-    }, patience)
-    socket.on("error", () => {})
-    socket.on("data", (data) => {
-      answer += data.toString("latin1")
-    })
-    socket.on("close", () => {
-      clearTimeout(timer)
-      resolve({ status: Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0), answer, after: Date.now() - start })
-    })
-  })
-
-/** What a small server does with each upgrade request. */
-export type Answer = (request: string, socket: Net.Socket) => void
-
-/** The accept key that RFC 6455 §4.2.2 wants. */
-export const acceptOf = (request: string): string => {
-  const key = /^Sec-WebSocket-Key: (.*)$/im.exec(request)?.[1]?.trim() ?? ""
-  return createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
-}
-
-/** A 101 that is right but for what the further lines say. */
-export const switching = (request: string, ...lines: ReadonlyArray<string>): string => {
-  const head = ["Upgrade: websocket", "Connection: Upgrade", `Sec-WebSocket-Accept: ${acceptOf(request)}`, ...lines]
-  return `HTTP/1.1 101 Switching Protocols\r\n${head.join("\r\n")}\r\n\r\n`
-}
-
-export interface SmallServer {
-  readonly port: number
-  /** The heads of the requests that came. */
-  readonly requests: ReadonlyArray<string>
-  readonly close: () => void
-}
-
-/** A server that says whatever it likes. */
-export const smallServer = async (answer: Answer): Promise<SmallServer> => {
-  const requests: Array<string> = []
-  const sockets = new Set<Net.Socket>()
-  const server = Net.createServer((socket) => {
-    sockets.add(socket)
-    socket.on("close", () => sockets.delete(socket))
-    socket.on("error", () => {})
-    let head = ""
-    const onData = (data: Buffer) => {
-      head += data.toString("latin1")
-      if (!head.includes("\r\n\r\n")) return
-      socket.off("data", onData)
-      requests.push(head)
-      answer(head, socket)
-    }
-    socket.on("data", onData)
-  })
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  return {
-    port: (server.address() as Net.AddressInfo).port,
-    requests,
-    close: () => {
-      server.close()
-      for (const socket of sockets) socket.destroy()
-    },
-  }
-}
-
-/** A port where nobody listens. */
-export const deadPort = async (): Promise<number> => {
-  const server = await smallServer(() => {})
-  server.close()
-  return server.port
 }

@@ -7,7 +7,7 @@ import type * as Action from "../../src/Action.ts"
 import type { Protocol } from "../../src/Protocol.ts"
 import { request, response, sample } from "../../src/testing/arbitraries.ts"
 import { generate, messages, randomFrom } from "../../test/schemas/official.ts"
-import type { Random } from "./Random.ts"
+import type { Random } from "../support/Random.ts"
 
 /** Stands for the id of the receiver's n-th call, which nobody knows before it is made. */
 export const callToken = (index: number) => `@call${index}@`

@@ -13,11 +13,14 @@ import type { Protocol } from "../../src/Protocol.ts"
 import { Ocpp16 } from "../../src/schemas/ocpp16.ts"
 import { Ocpp21 } from "../../src/schemas/ocpp21.ts"
 import { Ocpp201 } from "../../src/schemas/ocpp201.ts"
+import { Child } from "../processes/Child.ts"
+import { inParallel } from "../support/inParallel.ts"
+import * as Random from "../support/Random.ts"
+import { pause } from "../support/waiting.ts"
 import { type Batch, Finding, run } from "./batch.ts"
 import { type Corpus, corpusOf, generateTexts } from "./messages.ts"
 import type { Situation, Subprotocol } from "./oracle.ts"
-import * as Random from "./Random.ts"
-import { ServerProcess } from "./ServerProcess.ts"
+import type { Condition, commands as serverCommands } from "./server.ts"
 import { shrink } from "./shrink.ts"
 import { attempt, type Exchange, frameSequence, handshake, messageSequence } from "./sockets.ts"
 
@@ -142,7 +145,7 @@ const responses = Object.fromEntries(
   ]),
 )
 
-/** A station that behaves, and calls all the time. Gives the longest time that it had to wait. */
+/** Starts a station that behaves, and calls all the time. Stops it, and gives the longest time that it had to wait. */
 const watch = (port: number, random: Random.Random) => {
   let goesOn = true
   let longest = 0
@@ -153,7 +156,7 @@ const watch = (port: number, random: Random.Random) => {
       const fault = await attempt(port, calls)
       if (fault !== undefined) report(`a bystander: ${fault}`)
       longest = Math.max(longest, performance.now() - from)
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      await pause(50)
     }
   })()
   return async () => {
@@ -163,24 +166,35 @@ const watch = (port: number, random: Random.Random) => {
   }
 }
 
+type Server = Child<typeof serverCommands>
+
 const fuzzSockets = async (): Promise<void> => {
-  const server = new ServerProcess()
+  const server: Server = new Child({ name: "server", script: new URL("./server.ts", import.meta.url) })
   try {
-    const before = await server.start({ responses, strictMode })
-    const stop = watch(before.port, Random.make(seedOf(9)))
-    await attemptAll(before.port)
+    const port = await server.do("start", { responses, strictMode })
+    const before = await server.do("condition", undefined)
+    const stop = watch(port, Random.make(seedOf(9)))
+    await attemptAll(port)
     const longest = await stop()
     console.log(`a bystander waited ${longest.toFixed(0)} ms at most`)
     if (longest > patience) report(`a bystander waited ${longest.toFixed(0)} ms`)
-    const after = await server.settledCondition(
-      ({ stations, timers }) => stations === 0 && timers <= before.timers,
-      15_000,
-    )
+    const after = await conditionInTheEnd(server, before)
     if (after.stations > 0) report(`${after.stations} stations are still connected`)
     if (after.timers > before.timers) report(`${after.timers} timers are set; there were ${before.timers}`)
-    for (const uncaught of after.uncaught) report(uncaught)
+    for (const fault of server.faults) report(fault)
   } finally {
-    server.stop()
+    await server.kill()
+  }
+}
+
+/** The server's condition, once nobody is connected and no timer is left; at the latest after 15 seconds. */
+const conditionInTheEnd = async (server: Server, before: Condition): Promise<Condition> => {
+  const deadline = Date.now() + 15_000
+  for (;;) {
+    const condition = await server.do("condition", undefined)
+    const isQuiet = condition.stations === 0 && condition.timers <= before.timers
+    if (isQuiet || Date.now() > deadline) return condition
+    await pause(10)
   }
 }
 
@@ -191,18 +205,14 @@ const attemptAll = async (port: number): Promise<void> => {
     ...Array<"handshake">(Math.ceil(exchangeCount / 2)).fill("handshake"),
     ...Array<"frames">(Math.floor(exchangeCount / 2)).fill("frames"),
   ]
-  let next = 0
-  const worker = async () => {
-    while (next < kinds.length && findings.length < maxFindings) {
-      const index = next++
-      const exchange = exchangeOf(kinds[index] as (typeof kinds)[number], index)
-      const fault = await attempt(port, exchange)
-      if (fault === undefined) continue
-      const bytes = exchange.bytes.toString("base64")
-      report(`--seed ${seed}, exchange ${index}, ${exchange.name}: ${fault}\n${bytes.slice(0, 4_000)}`)
-    }
-  }
-  await Promise.all(Array.from({ length: concurrency }, worker))
+  await inParallel(kinds.length, concurrency, async (index) => {
+    if (findings.length >= maxFindings) return
+    const exchange = exchangeOf(kinds[index] as (typeof kinds)[number], index)
+    const fault = await attempt(port, exchange)
+    if (fault === undefined) return
+    const bytes = exchange.bytes.toString("base64")
+    report(`--seed ${seed}, exchange ${index}, ${exchange.name}: ${fault}\n${bytes.slice(0, 4_000)}`)
+  })
   console.log(`${sequences * batchSize} messages, ${exchangeCount} handshakes and frame sequences over sockets`)
 }
 

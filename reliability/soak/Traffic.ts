@@ -5,8 +5,8 @@ import type * as Exit from "effect/Exit"
 import { randomFrom } from "../../test/schemas/official.ts"
 import { library } from "../processes/library.ts"
 import { fault, type Memory, memory } from "../processes/parent.ts"
-import { type Counts, Histogram } from "./Histogram.ts"
-import { Calls, type Outcome, Seen } from "./Ledger.ts"
+import { type Counts, Histogram } from "../support/Histogram.ts"
+import { Calls, type Outcome, Seen } from "../support/Ledger.ts"
 
 /** What a process is to do, and with how many peers. */
 export interface Plan {
@@ -106,10 +106,10 @@ export class Traffic {
     return this.#remotes.filter((remote) => remote.connected()).length
   }
 
-  sample(): Sample {
+  async sample(): Promise<Sample> {
     const { A, R, S, U, cuts, handled, made } = this.#counts
     const account = { made, answered: A, refused: R, sent: S, unsent: U, handled, cuts, losses: this.#losses }
-    return { memory: memory(), account, latency: this.#latency.take(), waited: this.#waited.take() }
+    return { memory: await memory(), account, latency: this.#latency.take(), waited: this.#waited.take() }
   }
 
   #tick(): void {

@@ -1,5 +1,5 @@
 /** What a soak has shown: the calls and whether they add up, latencies, memory, and a plot of both. */
-import { none, percentile, sum } from "./Histogram.ts"
+import { none, percentile, sum } from "../support/Histogram.ts"
 import { type Panel, plot } from "./plot.ts"
 import type { Account, Sample } from "./Traffic.ts"
 

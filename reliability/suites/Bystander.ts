@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { library } from "../processes/library.ts"
-import { Histogram, percentile } from "../soak/Histogram.ts"
+import { Histogram, percentile } from "../support/Histogram.ts"
 
 const { Client, Ocpp16 } = library
 

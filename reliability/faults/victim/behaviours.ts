@@ -1,21 +1,21 @@
-/** What the handlers and the auth of a victim do, by name; the same for both faces. */
+/** The handlers and the auth of a victim, by name; the same for both faces. */
 import { Buffer } from "node:buffer"
 import { performance } from "node:perf_hooks"
-import type { Handshake } from "../../src/Handshake.ts"
-import type { Code, createRPCError, LegacyCode } from "../../src/RPCError.ts"
-import type * as Security from "../../src/Security.ts"
+import type { Handshake } from "../../../src/Handshake.ts"
+import type { Code, createRPCError, LegacyCode } from "../../../src/RPCError.ts"
+import type * as Security from "../../../src/Security.ts"
 
-/** What a handler can do beside answering. */
+/** Tools of a handler. */
 export interface Tools {
   readonly action: string
   readonly messageId: string
   /** Aborts when nobody waits for the answer any more. */
   readonly signal: AbortSignal
-  /** Who is calling. */
+  /** The station that is calling. */
   readonly identity: string
   /** An error of OCPP. */
   readonly error: typeof createRPCError
-  /** Calls whoever is calling. */
+  /** Calls the station that is calling. */
   readonly call: (action: string, payload?: unknown) => Promise<unknown>
 }
 
@@ -25,7 +25,7 @@ export type Behaviour = (payload: unknown, tools: Tools) => unknown
 let open = () => {}
 let gate = Promise.resolve()
 
-/** Lets everybody pass who waits, and nobody who comes later. */
+/** Opens the gate for everybody who waits at it, and for nobody who comes later. */
 export const release = (): void => {
   open()
   gate = new Promise((resolve) => {
@@ -34,7 +34,7 @@ export const release = (): void => {
 }
 release()
 
-/** Ends with the signal. */
+/** Settles as the promise does, or rejects when the signal aborts. */
 const until = <A>(promise: Promise<A>, signal: AbortSignal): Promise<A> =>
   new Promise((resolve, reject) => {
     promise.then(resolve, reject)
@@ -45,7 +45,7 @@ const heartbeat = () => ({ currentTime: new Date().toISOString() })
 
 const booted = new Set<string>()
 
-/** What the error of `throws` says that is nobody's business. */
+/** A word that the error `secretive` holds, and that must not leave the process. */
 export const secret = "s3cr3t"
 
 const unreadable = (): never => {
@@ -90,7 +90,7 @@ export const behaviours = {
     booted.add(identity)
     return { ...heartbeat(), interval: 300, status: "Accepted" }
   },
-  /** What a middleware does: nothing is for a station that has not booted. */
+  /** Refuses stations that have not booted, as a middleware does. */
   afterBoot: (payload, { error, identity }) => {
     if (!booted.has(identity)) throw error("SecurityError", "BootNotification comes first")
     return payload
@@ -106,7 +106,7 @@ export const behaviours = {
   fail: () => {
     throw new Error("the handler has a fault")
   },
-  /** Throws, or returns, what no handler should. */
+  /** Throws things that no handler should throw. */
   throws: (payload) => {
     const { what, when } = payload as { readonly what: keyof typeof thrown; readonly when?: string }
     if (when === "later") return Promise.resolve().then(() => raise(thrown[what]()))
@@ -118,7 +118,7 @@ export const behaviours = {
     await call("ClearCache", {})
     return payload
   },
-  /** Answers when the gate opens, whoever may be gone by then. */
+  /** Answers when the gate opens, and does not listen to the signal. */
   late: async (payload) => {
     await gate
     return payload
@@ -136,14 +136,14 @@ export const behaviours = {
   },
 } satisfies Record<string, Behaviour>
 
-/** With both, it accepts and then rejects. */
+/** The decision of an auth: with both, it accepts and then rejects. */
 export interface Verdict {
   readonly accept?: unknown
   readonly reject?: number
   readonly message?: string
 }
 
-/** Decides about a station, with what the library offers for it; whoever throws does not. */
+/** Decides about a station, with the tools that the library offers. One that throws decides nothing. */
 export type Auth = (
   handshake: Handshake,
   tools: { readonly security: typeof Security; readonly signal: AbortSignal },

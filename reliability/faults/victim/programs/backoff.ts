@@ -5,19 +5,19 @@
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
-import type { Listener, Transport } from "../../../src/Transport.ts"
-import { library } from "./Subject.ts"
+import type { Listener, Transport } from "../../../../src/Transport.ts"
+import { library } from "../../../processes/library.ts"
 
 const { Backoff, Client, ConnectError } = library
 
-/** The numbers of a sequence, chosen by its own number. */
+/** The parameters of a sequence, chosen by its number. */
 const lawOf = (sequence: number) => ({
   waitMinimum: 1_000 * (1 + (sequence % 30)),
   randomRange: 500 * (sequence % 41),
   repeatTimes: sequence % 7,
 })
 
-/** Between 0 and 1, and known. */
+/** Random numbers between 0 and 1 that a sequence's number decides. */
 const randomsOf = (sequence: number) => {
   let state = (sequence + 1) * 2_654_435_761
   return () => {
@@ -26,7 +26,7 @@ const randomsOf = (sequence: number) => {
   }
 }
 
-/** How a connection that was opened is lost: how long it lasts, and how many attempts then fail. */
+/** The loss of a connection: how many milliseconds it lasts before, and how many attempts fail after it. */
 interface Loss {
   readonly lasts: number
   readonly fails: number
@@ -110,7 +110,7 @@ const simulateOne = (sequence: number) =>
     return faults
   })
 
-/** Answers what was not as the law has it; gives up after some. */
+/** Simulates so many sequences. Gives the deviations from the law; stops after some. */
 export const simulate = (sequences: number): Promise<ReadonlyArray<string>> =>
   Effect.runPromise(
     Effect.gen(function* () {

@@ -6,7 +6,7 @@ const ActualDate = Date
 class SettableDate extends ActualDate {
   constructor(...parts: ReadonlyArray<unknown>) {
     if (parts.length === 0) super(ActualDate.now() + offset)
-    // Whatever else it is given, it is given as it is.
+    // With arguments it is the Date that they say.
     else super(...(parts as [number]))
   }
 
