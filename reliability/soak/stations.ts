@@ -23,8 +23,7 @@ const reconnect = Backoff.ocpp({ waitMinimum: 500, randomRange: 1_000, repeatTim
 
 const handlers = Handlers.make(Ocpp16, {
   DataTransfer: Effect.fnUntraced(function* ({ data = "" }) {
-    const { identity } = yield* Clients.Client
-    return yield* traffic.handle(Number(identity.slice(2)), data)
+    return yield* traffic.handle((yield* Clients.Client).identity, data)
   }),
 })
 
