@@ -1,6 +1,6 @@
 /**
- * A station reduced to a socket: it writes an upgrade request and reads the answer. It costs less than any library accepts
- * a connection for, so what limits the rate is the server.
+ * A station reduced to a socket: it writes an upgrade request and reads the answer. That costs less than accepting a
+ * connection costs any library, so the server limits the rate.
  */
 import { connect, type Socket } from "node:net"
 import { upgradeOf } from "../test/support/handshake.ts"

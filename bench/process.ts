@@ -1,4 +1,4 @@
-/** One process of a benchmark, CSMS or stations, made with one library. It does what it is told and says how long it took. */
+/** One process of a benchmark, CSMS or stations, made with one library. It performs commands and measures them. */
 import { createRequire } from "node:module"
 import type { Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -7,7 +7,7 @@ import { inParallel } from "../reliability/support/inParallel.ts"
 import { dial } from "./dial.ts"
 import type { Csms, LibraryName, Peer, Setup, Station } from "./peers/Peer.ts"
 
-/** So many calls or connections in so many seconds. */
+/** A number of calls or connections, and the seconds that they took. */
 export interface Work {
   readonly count: number
   readonly seconds: number
@@ -80,7 +80,7 @@ const commands = {
     return work
   },
 
-  /** Every station calls, so many calls at a time. */
+  /** Every station calls, with `inFlight` calls at a time. */
   call: async ({ inFlight, milliseconds }: { inFlight: number; milliseconds: number }): Promise<Work> => {
     const calls = forSo(milliseconds)
     const worker = async (station: Station) => {
@@ -91,7 +91,7 @@ const commands = {
     return { count: calls.count, seconds }
   },
 
-  /** Calls so many times, so many at a time, with every station in turn. */
+  /** Calls `count` times, from `workers` callers at a time, with every station in turn. */
   callInTurn: async ({ count, workers }: { count: number; workers: number }): Promise<Work> => {
     let left = count
     const worker = async (first: number) => {

@@ -39,9 +39,9 @@ const seed = countOf("seed", values.seed)
 
 const perProxy = 10
 const callTimeout = 3_000
-/** How late an outcome may be, on a machine that does other things too. */
+/** Milliseconds by which an outcome may be late, on a machine that does other things too. */
 const patience = 2_000
-/** How long the stations may take to be back, once the network is calm. */
+/** Milliseconds after which all stations are back, once the network is calm. */
 const recovery = 20_000
 
 const numbered = Schema.Struct({ data: Schema.String })

@@ -19,7 +19,7 @@ const rooms: ReadonlyArray<RegExp> = [
 ]
 
 /**
- * The circles that there are, each as the modules on it. None may be added; each leaves the list when it is gone.
+ * Circles that are left, each as the modules on it. None may be added; each leaves the list when it is gone.
  */
 const knownCircles: ReadonlyArray<ReadonlyArray<string>> = [
   // A check is data about a shape, a guard compiles it, and a rule says what both ask of a value.
@@ -28,7 +28,7 @@ const knownCircles: ReadonlyArray<ReadonlyArray<string>> = [
   ["validator/Rule", "validator/Shape"],
 ]
 
-/** What a browser has to run one day, with all that it loads. */
+/** Modules that are to run in a browser, with everything that they load. */
 const isForBrowsers = (name: string): boolean =>
   /^((connection|client|schemas|validator)\/.*|Connection|Codec|Frame|Protocol|Handlers|Transport|RPCError|Action)$/.test(
     name,
@@ -40,13 +40,13 @@ const isForNode = (name: string): boolean => /^(client\/dial|WebSocket|ws|node:.
 /** Names that only Node gives a meaning to. A local variable of such a name would mislead. */
 const nodeGlobals = ["setImmediate", "clearImmediate", "process", "Buffer", "require", "global", "NodeJS", "__dirname"]
 
-/** What is left to remove from the modules for browsers. Nothing may be added; each leaves the list when it is gone. */
+/** Uses of Node that are left in modules for browsers. None may be added; each leaves the list when it is gone. */
 const knownUses: ReadonlyArray<string> = [
   // An error of the program surfaces in a turn of its own.
   "Transport uses setImmediate",
   // A connection starts to read one turn after it has opened.
   "connection/Rpc uses setImmediate",
-  // Which options are known is looked up in the table of the dialler's.
+  // Its options include those of the dialler, whose table of checks stands there.
   "client/ReconnectingClient loads client/dial",
 ]
 

@@ -40,7 +40,7 @@ export class Context {
   readonly #watcher: Watcher
   readonly #watches: Array<number> = []
   readonly #hasBystander = new Set<Victim>()
-  /** What each process held before the attack: its servers, with their bystanders. */
+  /** The counters of each process before the attack: its servers, with their bystanders. */
   readonly #baselines = new Map<Victim, Counters>()
   readonly #subjects: Array<Subject> = []
   readonly #spawned: Array<Victim> = []
@@ -85,7 +85,7 @@ export class Context {
   /** Starts a server, and connects a bystander to it. */
   async serve({ bystander = true, process = this.victim, ...setup }: Serving = {}): Promise<ServerSubject> {
     const baseline = this.#baselines.get(process)
-    // What is about to end must not be counted as ended by the server that is about to come.
+    // Connections that are about to end must not be counted as ended by the server that is about to come.
     if (baseline !== undefined) await this.#returns(process, baseline, 300).catch(() => {})
     const before = await this.counters(process)
     const { id, port } = await process.do("serve", setup)
@@ -264,7 +264,7 @@ export class Context {
 
   async #isUnharmed(process: Victim): Promise<void> {
     check(process.ended === undefined, `the process has ended: ${process.ended}`)
-    // What nobody caught is told in a turn of its own.
+    // An uncaught exception is reported in a turn of its own: a further answer comes after it.
     const { untyped } = await this.counters(process)
     const isShared = process === this.victim
     const output = process.output.slice(isShared ? this.#outputBefore : 0)

@@ -56,7 +56,7 @@ const handledBy = ({ side, wildcard }: Batch, corpus: Corpus): ((action: string)
   return (action) => wildcard || own.has(action)
 }
 
-/** What the handlers have been given, and the gate behind which some of them wait. */
+/** The handlers: the payloads that they were given, and the gate at which some of them wait. */
 class Work {
   readonly payloads: Array<unknown> = []
   running = 0
@@ -288,7 +288,7 @@ class Run {
   }
 }
 
-/** What is wrong with an answer; its form, what it answers, its code, its payload. */
+/** Says what is wrong with an answer: its form, its message id, its code, its payload. */
 export const wrongWith = (
   text: string,
   asked: string,
@@ -299,7 +299,6 @@ export const wrongWith = (
   if (form !== undefined) return `the answer ${form}`
   const [type, messageId, codeOrPayload] = JSON.parse(text) as [number, string, unknown]
   if (type !== expected.type) return "another type"
-  // What has no UTF-8 of its own cannot come back as it was.
   if (messageId !== expected.messageId) return "another message id"
   if (type !== 3) return expected.codes.includes(codeOrPayload as string) ? undefined : "another code"
   const action = (JSON.parse(asked) as [unknown, unknown, string])[2]
@@ -330,7 +329,7 @@ const connectionOf = (protocol: Protocol, corpus: Corpus, batch: Batch, work: Wo
     handles(action) || batch.wildcard ? (payload) => work.handle(action, payload) : undefined,
   )
   return Connection.make(transport, {
-    // What is tested is the same for both sides; which actions it handles is not.
+    // Both sides behave alike; only the actions that they handle differ.
     side: "csms",
     protocol,
     handlers: [router],

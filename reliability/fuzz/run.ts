@@ -1,19 +1,13 @@
 /**
  * Fuzzing: generated and mutated messages to both sides of a connection, and raw handshakes and frames to a server in a
- * process of its own. Every reaction is held against an oracle. Ends with 1 when anything was found.
- *
- *     npm run fuzz                                     50,000 messages, 5,000 handshakes and frame sequences
- *     npm run fuzz -- --full                           1,000,000 messages of each version
- *     npm run fuzz -- --messages 1000 --handshakes 100
- *     npm run fuzz -- --seed 7                         what that seed gave before
- *     npm run fuzz -- --seed 7 --only ocpp1.6:12       one batch of it
+ * process of its own. Every reaction is held against an oracle.
  */
-import { parseArgs } from "node:util"
 import type { Protocol } from "../../src/Protocol.ts"
 import { Ocpp16 } from "../../src/schemas/ocpp16.ts"
 import { Ocpp21 } from "../../src/schemas/ocpp21.ts"
 import { Ocpp201 } from "../../src/schemas/ocpp201.ts"
 import { Child } from "../processes/Child.ts"
+import { commandLine, countOf } from "../support/commandLine.ts"
 import { inParallel } from "../support/inParallel.ts"
 import * as Random from "../support/Random.ts"
 import { pause } from "../support/waiting.ts"
@@ -24,33 +18,36 @@ import type { Condition, commands as serverCommands } from "./server.ts"
 import { shrink } from "./shrink.ts"
 import { attempt, type Exchange, frameSequence, handshake, messageSequence } from "./sockets.ts"
 
-const { values } = parseArgs({
-  options: {
+const values = commandLine(
+  `
+npm run fuzz                                     50,000 messages, 5,000 handshakes and frame sequences
+npm run fuzz -- --full                           1,000,000 messages of each version
+npm run fuzz -- --messages 1000 --handshakes 100
+npm run fuzz -- --seed 7                         the same as that seed gave before
+npm run fuzz -- --seed 7 --only ocpp1.6:12       one batch of it
+
+Exit code 1 when something was found.`,
+  {
     messages: { type: "string" },
     handshakes: { type: "string", default: "5000" },
     seed: { type: "string" },
     only: { type: "string" },
     full: { type: "boolean", default: false },
   },
-})
+)
 
 const protocols: ReadonlyArray<Protocol> = [Ocpp16, Ocpp201, Ocpp21]
-const count = (name: string, text: string): number => {
-  const value = Number(text)
-  if (Number.isSafeInteger(value) && value >= 0) return value
-  throw new RangeError(`--${name} must be a count; got ${text}`)
-}
-const messageCount = count("messages", values.messages ?? (values.full ? "3000000" : "50000"))
-const exchangeCount = count("handshakes", values.handshakes)
-const seed = count("seed", values.seed ?? String(Date.now() % 2 ** 31))
+const messageCount = countOf("messages", values.messages ?? (values.full ? "3000000" : "50000"))
+const exchangeCount = countOf("handshakes", values.handshakes)
+const seed = countOf("seed", values.seed ?? String(Date.now() % 2 ** 31))
 
-/** How many messages go through one connection before its end is looked at. */
+/** The number of messages that go through one connection before its end is looked at. */
 const batchSize = 50
-/** How many of a hundred messages travel over a real socket. */
+/** The percentage of messages that travel over a real socket. */
 const socketShare = 10
-/** How many exchanges go on at a time. */
+/** The number of exchanges at a time. */
 const concurrency = 16
-/** How late the answer to a bystander may be, on a machine that does other things too. */
+/** Milliseconds that a bystander may wait, on a machine that does other things too. */
 const patience = 2_000
 
 const findings: Array<string> = []
@@ -225,7 +222,7 @@ if (values.only === undefined) {
   const [name, index] = values.only.split(":")
   const protocol = protocols.find((one) => one.name === name)
   if (protocol === undefined) throw new RangeError(`--only takes, for instance, ocpp1.6:12; got ${values.only}`)
-  await fuzzBatch(protocol, count("only", index ?? ""))
+  await fuzzBatch(protocol, countOf("only", index ?? ""))
 }
 const seconds = ((performance.now() - from) / 1000).toFixed(1)
 console.log(findings.length === 0 ? `nothing found in ${seconds} s` : `${findings.length} findings, --seed ${seed}`)

@@ -1,4 +1,4 @@
-/** Handshakes and WebSocket frames, right, wrong and broken, against a real server; each held against what RFCs and OCPP-J ask. */
+/** Handshakes and WebSocket frames, right, wrong and broken, against a real server; each is judged by the RFCs and OCPP-J. */
 import { Buffer } from "node:buffer"
 import * as Net from "node:net"
 import { codeOf, frame, Opcode, type ReadFrame, readFrames } from "../../test/support/frames.ts"
@@ -9,22 +9,22 @@ import { type RawFrame, type Reading, read } from "./frames.ts"
 import { brokenBytes } from "./messages.ts"
 import * as Oracle from "./oracle.ts"
 
-/** One exchange: what is written, and what is wrong with what came back. */
+/** One exchange: the bytes to be written, and the judgement of those that come back. */
 export interface Exchange {
-  /** For a person, to see what it was. */
+  /** A name for reports. */
   readonly name: string
   readonly bytes: Buffer
-  /** What is written once the last call has been answered. */
+  /** Bytes to be written once the last call has been answered. */
   readonly farewell: Buffer
-  /** Whether nothing more is sent: what is incomplete can then never become complete. */
+  /** Whether nothing more is sent: an incomplete message then never becomes complete. */
   readonly half: boolean
   readonly fault: (received: Buffer) => string | undefined
 }
 
-/** How long a server may take for one exchange. */
+/** Milliseconds that a server may take for one exchange. */
 const deadline = 15_000
 
-/** Writes an exchange, and says what is wrong with what came back. */
+/** Performs an exchange. Says what is wrong with the answer. */
 export const attempt = (port: number, { bytes, farewell, fault, half }: Exchange): Promise<string | undefined> =>
   new Promise((resolve) => {
     const received: Array<Buffer> = []

@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from "node:child_process"
 import type { Answer, Argument, Commands, Question, Reply } from "./commands.ts"
 
 export interface ChildOptions {
-  /** How faults and errors call it. */
+  /** Its name in faults and errors. */
   readonly name: string
   readonly script: URL
   readonly args?: ReadonlyArray<string>

@@ -40,7 +40,7 @@ const leave = (): void => {
   process.disconnect()
 }
 
-/** What a process holds after four forced collections, in bytes. */
+/** The memory of a process after four forced collections, in bytes. */
 export interface Memory {
   readonly heap: number
   readonly external: number

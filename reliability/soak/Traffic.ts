@@ -37,7 +37,7 @@ export interface Sample {
 }
 
 export const callTimeout = 10_000
-/** How long after its timeout a call must have ended. */
+/** A call must have ended so many milliseconds after its timeout. */
 const patience = 5_000
 export const vendorId = "soak"
 export const identityOf = (station: number) => `CP${station}`

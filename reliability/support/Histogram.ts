@@ -1,8 +1,8 @@
-/** Latencies in buckets that grow by 2 %: of constant size, however many are counted. */
+/** A histogram of latencies of constant size: its buckets grow by 2 %. */
 const growth = Math.log(1.02)
 const buckets = 1_200
 
-/** Counts that can be sent to another process. */
+/** The counts of a histogram, as data. */
 export interface Counts {
   readonly buckets: ReadonlyArray<number>
   readonly max: number
@@ -18,7 +18,7 @@ export class Histogram {
     this.#max = Math.max(this.#max, milliseconds)
   }
 
-  /** What has been counted since the last time. */
+  /** Takes the counts since the last time. */
   take(): Counts {
     const taken = { buckets: [...this.#buckets], max: this.#max }
     this.#buckets.fill(0)
@@ -34,7 +34,7 @@ export const sum = (a: Counts, b: Counts): Counts => ({
   max: Math.max(a.max, b.max),
 })
 
-/** The latency in milliseconds that a part of the calls stayed within; `NaN` when there were none. */
+/** A percentile in milliseconds: `part` of the latencies are at most so long. `NaN` when there are none. */
 export const percentile = (counts: Counts, part: number): number => {
   const total = counts.buckets.reduce((a, b) => a + b, 0)
   let rank = Math.ceil(total * part)

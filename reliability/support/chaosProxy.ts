@@ -4,22 +4,22 @@
 import type { Buffer } from "node:buffer"
 import * as Net from "node:net"
 
-/** What happens to the bytes; everything may be changed while they flow. */
+/** The treatment of bytes; all of it may be changed while they flow. */
 export interface Weather {
   /** Milliseconds by which every segment is late, in either direction. Default 0. */
   latency: number
-  /** Most bytes of a segment; what is longer is cut into several. Default `Infinity`. */
+  /** The most bytes of a segment; longer ones are cut. Default `Infinity`. */
   slice: number
   /** Bytes per second, in either direction. Default `Infinity`. */
   bandwidth: number
-  /** Whether bytes get lost without anybody being told: a half-open connection. Default `false`. */
+  /** Whether bytes get lost unnoticed: a half-open connection. Default `false`. */
   swallow: boolean
 }
 
 export interface ChaosProxy {
   readonly port: number
   readonly weather: Weather
-  /** How many connections it carries now. */
+  /** The number of connections that it carries now. */
   readonly connections: number
   /** Cuts every connection, with a reset or politely. */
   readonly cut: (how?: "reset" | "end") => void
@@ -67,7 +67,7 @@ class Pipe {
     }
   }
 
-  /** A slice leaves by itself, and only when the other end takes it: then whoever sends too much feels it. */
+  /** Sends a slice by itself, and only when the other end takes it, so that a fast sender feels a slow receiver. */
   async #write(part: Buffer): Promise<void> {
     const isSliced = this.#weather.slice < Number.POSITIVE_INFINITY
     if (this.#to.write(part) && !isSliced) return

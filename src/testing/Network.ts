@@ -44,7 +44,7 @@ export interface StationOptions<R = never> extends Client.Options<R>, Caller {
 export interface ScriptedOptions extends Caller {
   /** The subprotocol that it speaks, and offers. */
   readonly protocol: Subprotocol
-  /** How long its expectations wait. Default 1,000 milliseconds of real time. */
+  /** The longest wait of an expectation, in milliseconds of real time. Default 1,000. */
   readonly patience?: number
 }
 

@@ -59,7 +59,7 @@ const scenario = Effect.fnUntraced(function* (
       yield* rest
     }
     world.disarm()
-    // Whoever waited for the end to connect again does so once.
+    // An observer that waited for the end may connect again, once.
     for (let left = 2; left > 0; left--) {
       world.close({})
       yield* rest

@@ -1,4 +1,4 @@
-/** One end of a WebSocket that says what the test tells it to say, and nothing else. */
+/** One end of a WebSocket that sends only the messages of the test. */
 import { onTestFinished } from "@effect/vitest"
 import { type ClientOptions, WebSocket } from "ws"
 
@@ -28,13 +28,13 @@ export class RawSocket {
     this.socket.send(typeof frame === "string" ? frame : JSON.stringify(frame))
   }
 
-  /** The next frame that came, parsed. */
+  /** Receives the next frame, parsed. */
   receive(): Promise<any> {
     if (this.#received.length > 0) return Promise.resolve(this.#received.shift())
     return new Promise((resolve) => this.#readers.push(resolve))
   }
 
-  /** Succeeds when the peer has read everything that was sent, and we everything that it had sent before that. */
+  /** Resolves when the peer has read everything that was sent, and this end everything that the peer had sent before. */
   settled(): Promise<void> {
     return new Promise((resolve) => {
       this.socket.once("pong", () => resolve())
@@ -42,13 +42,13 @@ export class RawSocket {
     })
   }
 
-  /** The frames that came and that nobody has asked for. */
+  /** The frames that came and were not received. */
   get unread(): ReadonlyArray<any> {
     return this.#received
   }
 }
 
-/** A station written out by hand, connected. */
+/** Connects a station that is written out by hand. */
 export const rawStation = async (
   endpoint: string,
   { identity = "CP001", protocols = [], ...options }: ClientOptions & { identity?: string; protocols?: string[] } = {},

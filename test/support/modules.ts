@@ -8,7 +8,7 @@ export interface Import {
   /** The module's path from the root of the tree, without extension; for others' modules their specifier. */
   readonly target: string
   readonly isOurs: boolean
-  /** Whether nothing of it is left when the types are gone. */
+  /** Whether it imports types only. */
   readonly isTypeOnly: boolean
 }
 
@@ -16,7 +16,7 @@ export interface Module {
   /** Its path from the root of the tree, without extension. */
   readonly name: string
   readonly imports: ReadonlyArray<Import>
-  /** The names that stand for a value or a type in it: its own, those that it imports, globals. */
+  /** The names of values and types in it: its own, imported ones, globals. */
   readonly names: ReadonlySet<string>
 }
 
@@ -51,7 +51,7 @@ const importsOf = (name: string, program: ESTree.Program): ReadonlyArray<Import>
   return imports
 }
 
-/** Names of members refer to nothing, unless they are members of `globalThis`. */
+/** Leaves out the names of members, but for those of `globalThis`. */
 const namesOf = (program: ESTree.Program): ReadonlySet<string> => {
   const names = new Set<string>()
   const members = new Set<unknown>()
@@ -112,7 +112,7 @@ const shortestWayBack = (
   return undefined
 }
 
-/** The modules that some modules load when they run, themselves included; types load nothing. */
+/** The modules that some modules load when they run, themselves included. Imports of types load nothing. */
 export const reachedFrom = (
   modules: ReadonlyArray<Module>,
   isRoot: (name: string) => boolean,

@@ -8,10 +8,10 @@ import { Echo } from "./rawPeer.ts"
 
 export { upgradeLines, upgradeOf } from "./handshake.ts"
 
-/** What a server does unless a test says otherwise. */
+/** The options of a server, unless a test gives others. */
 const csms = { protocols: [Echo], handlers: [Handlers.make(Echo, { Echo: Effect.succeed })] }
 
-/** What a station does unless a test says otherwise. */
+/** The options of a station, unless a test gives others. */
 const station = { protocols: [Echo], reconnect: false } as const
 
 /** A server on a free port, and a way to connect to it as some station. */
@@ -42,6 +42,6 @@ export const next = <Tag extends Server.Event["_tag"]>(server: Server.Server, ta
     return Effect.sync(unsubscribe)
   })
 
-/** The same, listened for at once. */
+/** The same, but it listens at once. */
 export const soon = <Tag extends Server.Event["_tag"]>(server: Server.Server, tag: Tag) =>
   Effect.forkChild(next(server, tag), { startImmediately: true })

@@ -107,7 +107,7 @@ export const frozen = fault({
     // The young generation of the heap breathes by some MiB; without the cap all of the 128 would wait.
     check(peak < 48 * MiB, `the process grew by ${peak} bytes for the frozen peer`)
 
-    // Where nothing is sent only the pings can tell.
+    // When nothing is sent, only pings can find it.
     await connectFrozen(context, server, "SILENT")
     const silentSince = Date.now()
     await server.event(/^Close 1006 ping timeout/, "SILENT")

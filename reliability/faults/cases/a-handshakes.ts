@@ -241,7 +241,7 @@ export const failedDials = fault({
     await dial(times)
     const grown = (await context.memory()).heap - before
     context.note(`${(grown / times).toFixed()} bytes of heap a dial`)
-    // What the engine keeps of code that has become hot does not depend on how often it ran.
+    // Beside it, the engine keeps compiled code, however often that ran.
     check(grown < 64 * times + 500_000, `${grown} bytes of heap are left of ${times} dials`)
   },
 })

@@ -126,7 +126,7 @@ export const goneDuringAuth = fault({
   },
 })
 
-/** How many milliseconds auth goes on after its socket. */
+/** Measures the milliseconds for which auth goes on after its socket. */
 const interruption = async (context: Context, server: ServerSubject, asked: number): Promise<number> => {
   const socket = Net.connect({ port: server.port, host: "127.0.0.1" }, () => socket.write(upgrade()))
   socket.on("error", () => {})

@@ -100,7 +100,7 @@ export const passwordTiming = fault({
   },
 })
 
-/** How long one thing takes of the time of another, both tried in turn. */
+/** Measures the time of one thing by that of another, both tried in turn. */
 const ratio = (one: () => unknown, other: () => unknown): number => {
   const times = [one, other].map(() => Number.POSITIVE_INFINITY)
   for (let round = 0; round < 15; round++) {

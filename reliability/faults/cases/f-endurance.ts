@@ -1,4 +1,4 @@
-/** F. Endurance: the traces of much. */
+/** F. Endurance: the traces of many calls, visits, refusals and connections. */
 import { inParallel } from "../../support/inParallel.ts"
 import { until } from "../../support/waiting.ts"
 import { type Declaration, fault } from "../Case.ts"
@@ -9,10 +9,10 @@ import type { FleetSubject, ServerSubject } from "../subjects.ts"
 
 const KiB = 1024
 
-/** What the engine keeps of code that has become hot does not depend on how often it ran. */
+/** Bytes that the engine keeps of code that has become hot, however often it ran. */
 const hot = 500_000
 
-/** So many connect at a time. */
+/** The number of stations that connect at a time. */
 const together = 20
 
 /** An address for the n-th connection. */
@@ -21,7 +21,7 @@ const addressOf = (n: number): string => `127.0.0.${2 + (n % 40)}`
 /** Every case here measures memory, of one server on one face. */
 const measured = { fresh: true, patience: 120_000, faces: ["effect"] } as const satisfies Partial<Declaration>
 
-/** Fails when more bytes of heap are left than so many for each repetition. */
+/** Fails when more than `each` bytes of heap are left for each repetition. */
 const growsBy = async (context: Context, what: string, times: number, each: number, work: () => Promise<unknown>) => {
   const before = await context.heap()
   await work()

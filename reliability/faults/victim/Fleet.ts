@@ -7,7 +7,7 @@ import { makeStation } from "./table.ts"
 
 type Station = ReturnType<typeof makeStation>
 
-/** So many connect or close at a time: ten thousand in one turn would be half a second of work for the other end. */
+/** The number that connect or close at a time: ten thousand in one turn would be half a second of work for the other end. */
 const together = 100
 
 export class Fleet extends Subject {

@@ -15,7 +15,7 @@ export interface ServerSetup {
   readonly auth?: string
   /** Further options of the face. */
   readonly options?: Options
-  /** Where to listen. Default: any free port. */
+  /** The port to listen on. Default: any free one. */
   readonly port?: number
   readonly tls?: SecureContextOptions & { readonly requestCert?: boolean; readonly rejectUnauthorized?: boolean }
   /** Whether events are written down; without observers they cost less. Default `true`. */
@@ -115,7 +115,7 @@ export type VictimCommands = {
   readonly events: (what: { readonly on: number; readonly identity?: string }) => ReadonlyArray<Seen>
   /** Counts the events of each kind. */
   readonly eventCounts: (what: { readonly on: number }) => Tally
-  /** When stations have connected, by the wall clock. */
+  /** The times at which stations have connected, by the wall clock. */
   readonly connectedAt: (what: { readonly on: number }) => ReadonlyArray<number>
   /** Counts the numbered calls that came to a handler twice. */
   readonly repeated: (what: { readonly on: number }) => number

@@ -25,7 +25,7 @@ export interface Options<Self extends Side> {
   readonly side: Self
   /** The subprotocol that it speaks. */
   readonly protocol: Subprotocol
-  /** How long its expectations wait, in milliseconds of real time. Default 1,000. */
+  /** The longest wait of an expectation, in milliseconds of real time. Default 1,000. */
   readonly patience?: number
 }
 

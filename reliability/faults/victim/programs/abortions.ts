@@ -5,7 +5,7 @@ import type { CallSetup, Tally } from "../commands.ts"
 import { settle, tally } from "../Subject.ts"
 import { subjectOf } from "../table.ts"
 
-/** When the signal aborts: before the calls, when they are made, or never. */
+/** The time at which the signal aborts: before the calls, when they are made, or never. */
 export type Abortion = "before" | "meanwhile" | "never"
 
 export interface Aborted {
