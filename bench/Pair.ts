@@ -13,7 +13,8 @@ export class Pair {
   readonly stations: Process
 
   constructor(library: LibraryName) {
-    const start = (role: string): Process => new Child(`${role}, ${library}`, script, [library], [])
+    const start = (role: string): Process =>
+      new Child({ name: `${role}, ${library}`, script, args: [library], isJavaScript: true })
     this.csms = start("CSMS")
     this.stations = start("stations")
   }
@@ -40,8 +41,6 @@ export class Pair {
   }
 
   async end(): Promise<void> {
-    const both = [this.csms, this.stations]
-    for (const process of both) process.kill()
-    await Promise.all(both.map(({ exited }) => exited))
+    await Promise.all([this.csms.kill(), this.stations.kill()])
   }
 }

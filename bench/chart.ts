@@ -46,7 +46,7 @@ const style = `
       .one { stroke: #9198a1 }
     }`
 
-/** How many times as good as `ocpp-rpc`: a quarter of the memory is 4. */
+/** The advantage over `ocpp-rpc` as a factor: a quarter of the memory is 4. */
 const advantage = (result: Result, library: LibraryName): number | undefined => {
   const value = ratio(result, library, "ocpp-rpc")
   if (value === undefined || result.better === "more") return value

@@ -1,20 +1,9 @@
 /**
- * A station reduced to a socket: it writes an upgrade request and reads the answer. It costs less than any library accepts
- * a connection for, so what limits the rate is the server.
+ * A station reduced to a socket: it writes an upgrade request and reads the answer. That costs less than accepting a
+ * connection costs any library, so the server limits the rate.
  */
 import { connect, type Socket } from "node:net"
-
-const request = (port: number, identity: string, protocol: string): string =>
-  [
-    `GET /${identity} HTTP/1.1`,
-    `Host: 127.0.0.1:${port}`,
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version: 13",
-    `Sec-WebSocket-Protocol: ${protocol}`,
-    "\r\n",
-  ].join("\r\n")
+import { upgradeOf } from "../test/support/handshake.ts"
 
 /** Resolves when the server has accepted. */
 export const dial = (port: number, identity: string, protocol: string): Promise<Socket> =>
@@ -25,5 +14,5 @@ export const dial = (port: number, identity: string, protocol: string): Promise<
       if (answer.toString("latin1").startsWith("HTTP/1.1 101")) resolve(socket)
       else reject(new Error(`not accepted: ${answer}`))
     })
-    socket.write(request(port, identity, protocol))
+    socket.write(upgradeOf(`/${identity}`, [`Sec-WebSocket-Protocol: ${protocol}`]))
   })

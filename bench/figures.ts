@@ -1,4 +1,4 @@
-/** What is measured, by name: the rows of the table. */
+/** The measured figures, by name: the rows of the table. */
 
 interface Row {
   readonly name: string

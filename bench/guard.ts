@@ -1,20 +1,22 @@
 /**
- * What one strict call costs each face, in bytes allocated and in instructions executed: counts, which no other program on the
- * machine disturbs. Exit code 1 when one is more than the margin above bench/baseline.json.
- *
- *     npm run bench:guard                 counts instructions where there is valgrind; some minutes
- *     npm run bench:guard -- --bytes      without them; some seconds
- *     npm run bench:guard -- --update     makes what is counted the baseline
+ * The cost of one strict call on each face, in bytes allocated and in instructions executed: counts, which no other program
+ * on the machine disturbs.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
+import { commandLine } from "../reliability/support/commandLine.ts"
 import { compile } from "./compile.ts"
 
-const { values } = parseArgs({
-  options: { bytes: { type: "boolean", default: false }, update: { type: "boolean", default: false } },
-})
+const values = commandLine(
+  `
+npm run bench:guard                 counts instructions where there is valgrind; some minutes
+npm run bench:guard -- --bytes      without them; some seconds
+npm run bench:guard -- --update     makes the counts the baseline
+
+Exit code 1 when a count is more than the margin above bench/baseline.json.`,
+  { bytes: { type: "boolean", default: false }, update: { type: "boolean", default: false } },
+)
 
 const faces = ["promise", "effect"] as const
 type Face = (typeof faces)[number]
@@ -26,7 +28,7 @@ interface Baseline {
   readonly instructions?: Counts
 }
 
-/** How much more than the baseline is accepted: bytes differ by less than 1 % from run to run, instructions by some. */
+/** The growth over the baseline that is accepted: bytes differ by less than 1 % from run to run, instructions by some. */
 const margins = { bytes: 0.15, instructions: 0.25 } as const
 
 const warmUp = 10_000

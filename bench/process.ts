@@ -1,12 +1,13 @@
-/** One process of a benchmark, CSMS or stations, made with one library. It does what it is told and says how long it took. */
+/** One process of a benchmark, CSMS or stations, made with one library. It performs commands and measures them. */
 import { createRequire } from "node:module"
 import type { Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import { memory, perform } from "../reliability/processes/parent.ts"
+import { inParallel } from "../reliability/support/inParallel.ts"
 import { dial } from "./dial.ts"
 import type { Csms, LibraryName, Peer, Setup, Station } from "./peers/Peer.ts"
 
-/** So many calls or connections in so many seconds. */
+/** A number of calls or connections, and the seconds that they took. */
 export interface Work {
   readonly count: number
   readonly seconds: number
@@ -35,19 +36,16 @@ const secondsOf = async (work: () => Promise<unknown>): Promise<number> => {
   return (performance.now() - start) / 1000
 }
 
-/** Does something so many times, so many at once. */
-const inParallel = async <A>(count: number, limit: number, work: (index: number) => Promise<A>) => {
-  const done: Array<A> = []
-  let next = 0
-  const worker = async () => {
-    while (next < count) done.push(await work(next++))
-  }
-  const seconds = await secondsOf(() => Promise.all(Array.from({ length: Math.min(count, limit) }, worker)))
-  return { done, work: { count, seconds } }
-}
-
-/** So many handshakes at a time as a server's backlog takes without loss. */
+/** As many handshakes at a time as a server's backlog takes without loss. */
 const handshakes = 64
+
+/** Connects so many times, a limited number at a time. */
+const connectAll = async <A>(count: number, connect: (index: number) => Promise<A>) => {
+  const start = performance.now()
+  const done = await inParallel(count, handshakes, connect)
+  const work: Work = { count, seconds: (performance.now() - start) / 1000 }
+  return { done, work }
+}
 
 /** Counts calls until their time has passed. */
 const forSo = (milliseconds: number) => {
@@ -70,19 +68,19 @@ const commands = {
 
   connect: async ({ count, from = 0, port, setup }: { port: number; setup: Setup; count: number; from?: number }) => {
     const connect = (index: number) => peer.connect(port, `CP${from + index}`, setup)
-    const { done, work } = await inParallel(count, handshakes, connect)
+    const { done, work } = await connectAll(count, connect)
     stations = [...stations, ...done]
     return work
   },
 
   dial: async ({ count, from = 0, port, setup }: { port: number; setup: Setup; count: number; from?: number }) => {
     const connect = (index: number) => dial(port, `CP${from + index}`, setup.protocol)
-    const { done, work } = await inParallel(count, handshakes, connect)
+    const { done, work } = await connectAll(count, connect)
     sockets = [...sockets, ...done]
     return work
   },
 
-  /** Every station calls, so many calls at a time. */
+  /** Every station calls, with `inFlight` calls at a time. */
   call: async ({ inFlight, milliseconds }: { inFlight: number; milliseconds: number }): Promise<Work> => {
     const calls = forSo(milliseconds)
     const worker = async (station: Station) => {
@@ -93,7 +91,7 @@ const commands = {
     return { count: calls.count, seconds }
   },
 
-  /** Calls so many times, so many at a time, with every station in turn. */
+  /** Calls `count` times, from `workers` callers at a time, with every station in turn. */
   callInTurn: async ({ count, workers }: { count: number; workers: number }): Promise<Work> => {
     let left = count
     const worker = async (first: number) => {
@@ -151,6 +149,4 @@ const commands = {
 
 export type ProcessCommands = typeof commands
 
-// Who drives it has ended, by a signal or a fault.
-process.on("disconnect", () => process.exit())
 perform(commands)

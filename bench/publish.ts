@@ -2,9 +2,9 @@
  * Writes results into the documentation: the chart to docs/bench.svg, the tables between two comments of the README.
  *
  *     npm run bench -- --publish               runs, then publishes
- *     npx tsx bench/publish.ts                 publishes what the last run has written to bench/results.json
+ *     npx tsx bench/publish.ts                 publishes the results of the last run, bench/results.json
  *     npx tsx bench/publish.ts --from <file> --into <directory>
- *                                              shows what would be published; takes the results of a quick run too
+ *                                              publishes elsewhere, to look at it; takes the results of a quick run too
  */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"

@@ -81,7 +81,7 @@ export const line = (cells: ReadonlyArray<string>): string =>
     .join("  ")
     .trimEnd()
 
-/** When, where and with what, in two sentences. */
+/** The circumstances of a run, in two sentences. */
 export const setting = ({ date, machine, rounds, versions }: Omit<Results, "results">): string => {
   const used = Object.entries(versions).map(([name, version]) => `${name} ${version.replace(/^v/, "")}`)
   return (

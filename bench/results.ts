@@ -1,4 +1,4 @@
-/** What a run has found: a median for each figure and library, with everything that it is the median of. */
+/** The results of a run: a median for each figure and library, with its samples. */
 import { createRequire } from "node:module"
 import { arch, cpus, platform, totalmem } from "node:os"
 import { type Cpu, type Figure, figures, type Measurement, type Measurements } from "./figures.ts"
@@ -56,7 +56,7 @@ const resultOf = (figure: Figure, rounds: ReadonlyMap<LibraryName, ReadonlyArray
   }
 }
 
-/** What the largest fleet does to a figure, relative to the smallest: of medians, so it is computed at the end. */
+/** Figures of the largest fleet, relative to the smallest. They are ratios of medians, so they are computed at the end. */
 const growths: { readonly [F in Figure]?: (measured: Measurement) => number | undefined } = {
   growth: ({ value }) => value,
   growthCpu: ({ cpu }) => cpu?.server,
@@ -83,7 +83,7 @@ export const resultsOf = (
   return results.map((result) => (result.figure in growths ? growthOf(result.figure, results) : result))
 }
 
-/** How a library's figure relates to another's; nothing, where that would be a ratio of ratios. */
+/** The ratio of one library's figure to another's; `undefined` where that would be a ratio of ratios. */
 export const ratio = (result: Result, library: LibraryName, to: LibraryName): number | undefined => {
   if (result.unit === "ratio") return undefined
   const [a, b] = [result.medians[library], result.medians[to]]
@@ -92,7 +92,7 @@ export const ratio = (result: Result, library: LibraryName, to: LibraryName): nu
 
 const versionOf = (name: string): string => createRequire(import.meta.url)(`${name}/package.json`).version
 
-/** When, where and with what. */
+/** The circumstances of a run: time, machine, versions. */
 export const circumstances = (quick: boolean, rounds: number): Omit<Results, "results"> => ({
   date: new Date().toISOString(),
   quick,

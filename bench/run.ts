@@ -1,15 +1,9 @@
 /**
  * Every figure that the README quotes, in one run: this library's two faces, `ocpp-rpc` and a hand-written loop over `ws`
  * take turns, round by round, with server and stations in processes of their own. Medians, and ratios of medians.
- *
- *     npm run bench                          the whole run; writes bench/results.json
- *     npm run bench -- --publish             and makes the README's tables and docs/bench.svg of it
- *     npm run bench -- --only "32 in"        the figures that are called so
- *     npm run bench -- --rounds 1            sooner, and less certain
- *     npm run bench -- --quick               shows that it runs; the figures mean nothing, and go to build/bench/results.json
  */
 import { writeFileSync } from "node:fs"
-import { parseArgs } from "node:util"
+import { commandLine, positive } from "../reliability/support/commandLine.ts"
 import { compile } from "./compile.ts"
 import { figures, type Measurements } from "./figures.ts"
 import { type LibraryName, libraries } from "./peers/Peer.ts"
@@ -18,22 +12,27 @@ import { header, line, rows, setting } from "./report.ts"
 import { circumstances, type Result, resultsOf } from "./results.ts"
 import { Bench, type Session, type Workload, workloads } from "./workloads.ts"
 
-const { values } = parseArgs({
-  options: {
+const values = commandLine(
+  `
+npm run bench                          the whole run; writes bench/results.json
+npm run bench -- --publish             and makes the README's tables and docs/bench.svg of it
+npm run bench -- --only "32 in"        the figures that are called so
+npm run bench -- --rounds 1            sooner, and less certain
+npm run bench -- --quick               shows that it runs; the figures mean nothing, and go to build/bench/results.json`,
+  {
     quick: { type: "boolean", default: false },
     publish: { type: "boolean", default: false },
     only: { type: "string", default: "" },
     rounds: { type: "string", default: "5" },
   },
-})
+)
 const { only, quick } = values
 if (values.publish && (quick || only !== "")) throw new Error("only a whole run can be published")
 
-const rounds = quick ? 1 : Number(values.rounds)
-if (!(rounds >= 1)) throw new RangeError(`--rounds must be 1 or more; got ${values.rounds}`)
+const rounds = quick ? 1 : positive("rounds", values.rounds)
 const bench = new Bench(quick)
 
-/** Who goes first changes from turn to turn. */
+/** The same list, begun at another place from turn to turn. */
 const rotated = <A>(all: ReadonlyArray<A>, turn: number): ReadonlyArray<A> => {
   const first = turn % all.length
   return [...all.slice(first), ...all.slice(0, first)]

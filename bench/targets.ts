@@ -1,8 +1,8 @@
-/** What this library wants to be at least. The table marks each as met or missed; nothing fails by it. */
+/** The aims of this library. The table marks each as met or missed; nothing fails by it. */
 import type { Figure } from "./figures.ts"
 
 export interface Target {
-  /** What a face's figure is divided by; nothing, where the figure is a ratio already. */
+  /** The divisor of a face's figure; none where the figure is a ratio already. */
   readonly by?: "ocpp-rpc" | "raw"
   readonly atLeast?: number
   readonly atMost?: number

@@ -1,4 +1,4 @@
-/** How each figure is measured, with one library at a time. */
+/** The measurement of each figure, with one library at a time. */
 import { spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import type { Figure, Measurement, Measurements } from "./figures.ts"
@@ -14,8 +14,8 @@ export interface Session {
 export interface Workload {
   readonly figures: ReadonlyArray<Figure>
   /**
-   * How many turns each library takes in a round, while the others wait: what else the machine does then happens to all
-   * of them. Without, one library is done before the next is made ready.
+   * The number of turns that each library takes in a round, while the others wait: so a busy machine disturbs all of them.
+   * Without it, one library is done before the next is made ready.
    */
   readonly turns?: number
   readonly open: (bench: Bench, library: LibraryName) => Promise<Session>
@@ -23,7 +23,7 @@ export interface Workload {
 
 const strict: Setup = { protocol: "ocpp1.6", strict: true, concurrency: 1 }
 
-/** How much is done. A quick run does a little of everything, with the same two processes for each library. */
+/** The amount of work. A quick run does a little of everything, with the same two processes for each library. */
 export class Bench {
   readonly #quick: boolean
   readonly #kept = new Map<LibraryName, Pair>()
@@ -32,7 +32,7 @@ export class Bench {
     this.#quick = quick
   }
 
-  /** So many stations, calls or connections. */
+  /** Scales a number of stations, calls or connections. */
   count(full: number): number {
     return this.#quick ? Math.ceil(full / 20) : full
   }
@@ -59,7 +59,7 @@ export class Bench {
   }
 }
 
-/** A CSMS and so many stations that are connected to it. */
+/** Connects stations to a CSMS. Gives its port. */
 const connected = async ({ csms, stations }: Pair, setup: Setup, count: number): Promise<number> => {
   const port = await csms.do("serve", setup)
   await stations.do("connect", { port, setup, count })

@@ -1,78 +1,77 @@
-/**
- * Holds many connections for a while: calls both ways, cuts on either side, restarts of the server, and an account of every
- * call. Exit code 1 when a call is lost, a process has a fault, or a station does not come back.
- *
- *     npm run soak -- --minutes 60 --stations 2000 --seed 1
- *     npm run soak -- --short
- *
- * The seed repeats who is called and who is cut off, not the machine's timing.
- */
+/** Holds many connections for a while: calls both ways, cuts on either side, restarts of the server, and an account of every call. */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname, relative } from "node:path"
 import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
 import { randomFrom } from "../test/schemas/official.ts"
 import { Child } from "./processes/Child.ts"
 import type { commands as csmsCommands } from "./soak/csms.ts"
 import { type Checkpoint, callsAt, draw, lossesOf, mebibytes, sides, tell } from "./soak/report.ts"
 import type { commands as stationCommands } from "./soak/stations.ts"
+import { commandLine, positive } from "./support/commandLine.ts"
+import { pause } from "./support/waiting.ts"
 
-const { values } = parseArgs({
-  options: {
+const values = commandLine(
+  `
+npm run soak                                                  2,000 stations, 10 minutes
+npm run soak -- --short                                       50 stations, some seconds
+npm run soak -- --minutes 60 --stations 2000 --seed 1
+  --rate N      calls a second from the stations, half as many from the CSMS; default 600, short 200
+  --cuts N      connections a minute that each side cuts
+  --plot FILE   where to draw memory and latency; default reliability/output/soak.svg
+
+Exit code 1 when a call is lost, a process has a fault, or a station does not come back. The seed repeats who is called and
+who is cut off, not the machine's timing.`,
+  {
     short: { type: "boolean", default: false },
     minutes: { type: "string" },
     stations: { type: "string" },
     seed: { type: "string" },
-    /** Calls a second: as many from the stations, half as many from the CSMS. */
     rate: { type: "string" },
-    /** Connections a minute that each side cuts. */
     cuts: { type: "string" },
     plot: { type: "string", default: fileURLToPath(new URL("./output/soak.svg", import.meta.url)) },
   },
-})
+)
 
-const positive = (name: keyof typeof values, fallback: number): number => {
-  const value = Number(values[name] ?? fallback)
-  if (value > 0 && value < Number.POSITIVE_INFINITY) return value
-  throw new RangeError(`--${name} must be a positive number; got ${values[name]}`)
-}
+const option = (name: "minutes" | "stations" | "seed" | "rate" | "cuts", fallback: number): number =>
+  positive(name, values[name] ?? fallback)
 
-const minutes = positive("minutes", values.short ? 0.15 : 10)
-const stations = Math.ceil(positive("stations", values.short ? 50 : 2_000))
-const seed = positive("seed", Math.ceil(Math.random() * 1e6))
-const rate = positive("rate", values.short ? 200 : 600)
-const cuts = positive("cuts", values.short ? 6 * stations : stations / 10)
+const minutes = option("minutes", values.short ? 0.15 : 10)
+const stations = Math.ceil(option("stations", values.short ? 50 : 2_000))
+const seed = option("seed", Math.ceil(Math.random() * 1e6))
+const rate = option("rate", values.short ? 200 : 600)
+const cuts = option("cuts", values.short ? 6 * stations : stations / 10)
 const spells = Math.max(4, Math.min(60, Math.round(minutes * 5)))
 const spell = (minutes * 60_000) / spells
-/** What happens before has grown caches and compiled code. */
+/** The first spells grow caches and compiled code. */
 const warmUp = Math.ceil(spells / 4)
 
 const random = randomFrom(seed)
-const csms = new Child<typeof csmsCommands>("CSMS", new URL("./soak/csms.ts", import.meta.url))
-const clients = new Child<typeof stationCommands>("stations", new URL("./soak/stations.ts", import.meta.url))
-/** What both can be told. */
+const csms = new Child<typeof csmsCommands>({ name: "CSMS", script: new URL("./soak/csms.ts", import.meta.url) })
+const clients = new Child<typeof stationCommands>({
+  name: "stations",
+  script: new URL("./soak/stations.ts", import.meta.url),
+})
+/** The commands of both. */
 type Either = Pick<typeof csmsCommands, "start" | "pause" | "connected" | "sample">
 const children: { readonly csms: Child<Either>; readonly stations: Child<Either> } = { csms, stations: clients }
 const checkpoints: Array<Checkpoint> = []
 const problems: Array<string> = []
 
-const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
-
-/** Traffic for a while, with a restart of the server in the middle of every other spell; tells whether there was one. */
+/** Lets traffic flow for a while, with a restart of the server in the middle of every other spell. Tells whether there was one. */
 const runSpell = async (index: number) => {
   await Promise.all(sides.map((side) => children[side].do("start", undefined)))
   const middle = spell * (0.2 + 0.4 * random())
-  await sleep(middle)
+  await pause(middle)
   const restarts = index % 2 === 0
   if (restarts) {
     const gracefully = random() < 0.5
     await csms.do("restart", gracefully)
   }
-  await sleep(spell - middle)
+  await pause(spell - middle)
   return restarts
 }
 
-/** Every call ends and every station comes back before anything is measured. */
+/** Waits until every call has ended and every station is back. */
 const settle = async () => {
   await Promise.all(sides.map((side) => children[side].do("pause", undefined)))
   const deadline = performance.now() + 30_000
@@ -80,7 +79,7 @@ const settle = async () => {
     const counts = await Promise.all(sides.map((side) => children[side].do("connected", undefined)))
     if (counts.every((count) => count === stations)) return
     if (performance.now() > deadline) throw new Error(`of ${stations} stations came back ${counts.join(" and ")}`)
-    await sleep(100)
+    await pause(100)
   }
 }
 
@@ -129,7 +128,7 @@ try {
 } catch (error) {
   problems.push(String(error))
 } finally {
-  for (const side of sides) children[side].kill()
+  await Promise.all(sides.map((side) => children[side].kill()))
 }
 report()
 problems.push(...sides.flatMap((side) => children[side].faults))

@@ -1,39 +1,44 @@
 /**
- * Lets tools of others loose on a CSMS in a process of its own, and holds them to what we expect: the checks and the fuzzer of
- * ocpp-ws-cli, slowhttptest, sslscan. A tool that is not there is skipped.
- *
- *     npm run suites
- *     npm run suites -- --install      as root: installs slowhttptest and sslscan with apt-get
- *     npm run suites -- --require      a tool that is skipped is a failure
+ * Tests a CSMS in a process of its own with the tools of others, and compares their findings with our expectations: the checks
+ * and the fuzzer of ocpp-ws-cli, slowhttptest, sslscan.
  */
-import { setTimeout as sleep } from "node:timers/promises"
-import { parseArgs } from "node:util"
 import { makeAuthority } from "../test/support/Certificates.ts"
 import { Child } from "./processes/Child.ts"
 import { bystander, type Report } from "./suites/Bystander.ts"
 import { findDebian, installOcppCli, run, runOcppCli, withFolder } from "./suites/tools.ts"
 import type { Setting, commands as victimCommands } from "./suites/victim.ts"
+import { commandLine, positive } from "./support/commandLine.ts"
+import { pause } from "./support/waiting.ts"
 
-const { values } = parseArgs({
-  options: {
+const values = commandLine(
+  `
+npm run suites                          a tool that is not there is skipped
+npm run suites -- --install             as root: installs slowhttptest and sslscan with apt-get
+npm run suites -- --require             a tool that is skipped is a failure
+npm run suites -- --only sslscan        the tools that are called so
+npm run suites -- --fuzz-seconds 10     default 60
+
+Exit code 1 when a finding is not as expected.`,
+  {
     install: { type: "boolean", default: false },
     require: { type: "boolean", default: false },
     only: { type: "string", default: "" },
     "fuzz-seconds": { type: "string", default: "60" },
   },
-})
+)
 
 type Victim = Child<typeof victimCommands>
+const startVictim = (): Victim => new Child({ name: "victim", script: new URL("./suites/victim.ts", import.meta.url) })
 
 interface Row {
   readonly tool: string
   readonly measured: string
-  /** What is not as expected; empty when all is. */
+  /** Deviations from the expectations. */
   readonly problems: ReadonlyArray<string>
   readonly skipped?: boolean
 }
 
-/** What a tool has found out. */
+/** The finding of a tool. */
 type Finding = Omit<Row, "tool">
 
 const bystanderLimit = 250
@@ -43,13 +48,13 @@ const problemsOf = ({ answered, p99, sent, slowest }: Report): ReadonlyArray<str
   ...(p99 <= bystanderLimit ? [] : [`the bystander waited ${p99.toFixed(0)} ms (p99; ${slowest.toFixed(0)} at most)`]),
 ]
 
-/** Starts a victim, lets a tool loose on it while a bystander works, and asks both how they are. */
+/** Starts a victim, lets a tool attack it while a bystander works, and asks both how they are. */
 const against = async (
   tool: string,
   setting: Setting,
   attack: (port: number, victim: Victim) => Promise<Finding>,
 ): Promise<Row> => {
-  const victim: Victim = new Child("victim", new URL("./suites/victim.ts", import.meta.url))
+  const victim = startVictim()
   try {
     const port = await victim.do("listen", setting)
     const station = await bystander(port)
@@ -64,24 +69,24 @@ const against = async (
   } catch (error) {
     return { tool, measured: "–", problems: [String(error), ...victim.faults] }
   } finally {
-    victim.kill()
+    await victim.kill()
   }
 }
 
-/** Within 15 seconds after the last of them has left, no socket of anyone's is left. */
+/** Waits up to 15 seconds for the last socket to go. Says how many are left. */
 const socketsLeft = async (victim: Victim): Promise<ReadonlyArray<string>> => {
   const deadline = performance.now() + 15_000
   for (;;) {
     const count = await victim.do("sockets", undefined)
     if (count === 0) return []
     if (performance.now() > deadline) return [`${count} sockets are left`]
-    await sleep(200)
+    await pause(200)
   }
 }
 
 const skipped = (tool: string, why: string): Row => ({ tool, measured: `skipped: ${why}`, problems: [], skipped: true })
 
-/** What ocpp-ws-cli wants, and OCPP-J does not; `docs/reliability.md` has the reasons. */
+/** Checks of ocpp-ws-cli that OCPP-J does not ask for; `docs/reliability.md` has the reasons. */
 const messageId = "Server enforces MessageId is a string"
 const missingPayload = "Server rejects missing payload in CALL"
 const subprotocol = "Server requires subprotocol"
@@ -165,7 +170,7 @@ const runSlow = (mode: string, name: string): Promise<Row> =>
     const target = ["-u", `http://127.0.0.1:${port}/CP001`]
     const args = [`-${mode}`, "-c", "400", "-r", "200", "-i", "2", "-l", "20", "-p", "3", ...target]
     const ended = run("slowhttptest", args, { milliseconds: 60_000 })
-    await sleep(settledAfter)
+    await pause(settledAfter)
     const held = (await victim.do("sockets", undefined)) - 1
     const output = await ended
     const available = [...output.matchAll(/service available:\s+(\w+)/g)].map(([, answer]) => answer)
@@ -216,14 +221,14 @@ const scan = async (port: number): Promise<Finding> => {
 }
 
 const runScan = async (): Promise<Row> => {
-  const victim: Victim = new Child("victim", new URL("./suites/victim.ts", import.meta.url))
+  const victim = startVictim()
   try {
     const finding = await scan(await victim.do("listen", { tls: certificates()! }))
     await victim.do("close", undefined)
     await victim.end(10_000)
     return { tool: "sslscan", ...finding, problems: [...finding.problems, ...victim.faults] }
   } finally {
-    victim.kill()
+    await victim.kill()
   }
 }
 
@@ -241,7 +246,7 @@ const ocppCli = async (folder: string) => {
   const path = await installOcppCli(folder)
   if (path === undefined) return tell(skipped("ocpp-ws-cli", "npm cannot install it"))
   for (const row of await Promise.all(compliance.map((one) => runCompliance(path, one)))) tell(row)
-  tell(await runFuzz(path, Number(values["fuzz-seconds"])))
+  tell(await runFuzz(path, positive("fuzz-seconds", values["fuzz-seconds"])))
 }
 
 const debian = async (tool: string, work: () => Promise<void>) => {

@@ -140,7 +140,7 @@ export const info: IdTagInfo = { status: "Accepted" }
   // The guides beside it. Those of docs/testing.md are tests: they are run, too.
   const guides = join(user, "guides")
   mkdirSync(guides)
-  for (const name of ["vitest", "@effect/vitest"]) {
+  for (const name of ["vitest", "@effect/vitest", "fast-check"]) {
     mkdirSync(join(user, "node_modules", name, ".."), { recursive: true })
     symlinkSync(join(root, "node_modules", name), join(user, "node_modules", name))
   }

@@ -17,15 +17,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Checks, checkOptions, isObject, must, record, shown, whenRead } from "./connection/OptionChecks.ts"
 import type { Certificate } from "./signing/Certificate.ts"
+import { Signing } from "./signing/Current.ts"
 import { byCertificateHash, byFunction, type FindKey, Keys } from "./signing/Keys.ts"
 import { verificationKey } from "./signing/makeKeys.ts"
 import * as Policy from "./signing/Policy.ts"
 import * as Session from "./signing/Session.ts"
 import type { Signer } from "./signing/Signer.ts"
-import { Signing } from "./signing/Signing.ts"
 
 export type { Algorithm } from "./signing/Algorithm.ts"
 export { type Certificate, hashOf as certificateHash } from "./signing/Certificate.ts"
+export { Signing } from "./signing/Current.ts"
 export { type Header, type Jws, signedAction } from "./signing/Jws.ts"
 export type { Key } from "./signing/KeyMaterial.ts"
 export { byCertificateHash, type Claim, type FindKey, Keys, type VerificationKey } from "./signing/Keys.ts"
@@ -33,14 +34,13 @@ export { type CustomOptions, type KeyOptions, signer, verificationKey } from "./
 export type { Message, Sign, Verification, Verify } from "./signing/Policy.ts"
 export { Signed } from "./signing/Signed.ts"
 export type { Signer } from "./signing/Signer.ts"
-export {
-  type Connection,
-  type MaybeSigned,
-  type Session,
-  type SignedRequest,
-  type SignedResult,
-  Signing,
-  type SignPayload,
+export type {
+  Connection,
+  MaybeSigned,
+  Session,
+  SignedRequest,
+  SignedResult,
+  SignPayload,
 } from "./signing/Signing.ts"
 
 /** How messages are signed and verified. */

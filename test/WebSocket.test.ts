@@ -189,7 +189,9 @@ describe("messages", () => {
   )
 
   const fragments = (count: number) =>
-    Array.from({ length: count }, (_, n) => frame(n === 0 ? Opcode.Text : Opcode.Continuation, "x", n === count - 1))
+    Array.from({ length: count }, (_, n) =>
+      frame(n === 0 ? Opcode.Text : Opcode.Continuation, "x", { fin: n === count - 1 }),
+    )
 
   it.live("of 256 fragments come", () =>
     Effect.gen(function* () {
@@ -254,9 +256,9 @@ describe("frames that break RFC 6455", () => {
     ["an unmasked frame", [Buffer.from([0x81, 0x01, 0x78])], 1002],
     ["a reserved bit", [Buffer.from([0xc1, 0x80, 0, 0, 0, 0])], 1002],
     ["a reserved opcode", [frame(3, "x")], 1002],
-    ["a ping in fragments", [frame(Opcode.Ping, "x", false)], 1002],
+    ["a ping in fragments", [frame(Opcode.Ping, "x", { fin: false })], 1002],
     ["a continuation of nothing", [frame(Opcode.Continuation, "x")], 1002],
-    ["a text within a fragmented text", [frame(Opcode.Text, "x", false), frame(Opcode.Text, "y")], 1002],
+    ["a text within a fragmented text", [frame(Opcode.Text, "x", { fin: false }), frame(Opcode.Text, "y")], 1002],
     ["a close code that may not be sent", [frame(Opcode.Close, Buffer.from([0x03, 0xed]))], 1002],
     ["a close frame of one byte", [frame(Opcode.Close, "x")], 1002],
     ["a close reason that is not UTF-8", [frame(Opcode.Close, Buffer.from([0x03, 0xe8, 0xff]))], 1007],

@@ -1,4 +1,4 @@
-/** Two ends of a connection in memory, made by one face: what is left of a call when no socket and no kernel take part in it. */
+/** Two ends of a connection in memory, made by one face: a call without socket and kernel. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
@@ -13,7 +13,7 @@ import { Ocpp16 } from "../../src/schemas/ocpp16.ts"
 import { makePair, type Transport } from "../../src/Transport.ts"
 import { measurement } from "../peers/Peer.ts"
 
-/** Makes so many strict calls, one after the other. */
+/** Makes `count` strict calls, one after the other. */
 export type Calls = (count: number) => Promise<unknown>
 
 const { action, payload, response } = measurement["ocpp1.6"]
@@ -56,7 +56,7 @@ const promise = (): Calls => {
   }
 }
 
-/** What makes the ends, by face. */
+/** Makes the ends, by face. */
 export const faces = {
   promise: async () => promise(),
   effect: () => Effect.runPromise(effect()),

@@ -30,7 +30,7 @@ await calls(Number(measured))
 const after = allocated()
 await turn()
 await turn()
-// What has been collected is not counted: the process needs a larger young generation.
+// Collected bytes are not counted: then the process needs a larger young generation.
 if (collections > 0) throw new Error(`${collections} garbage collections while allocations were counted`)
 console.log((after - before) / Number(measured))
 process.exit(0)

@@ -1,6 +1,6 @@
-/** What a library is asked to do by the benchmarks: be a CSMS in one process, and stations in another. */
+/** The roles of a library in the benchmarks: a CSMS in one process, and stations in another. */
 
-/** What takes turns: a hand-written loop, the original, and the two faces of this library. */
+/** The contestants: a hand-written loop, the original, and the two faces of this library. */
 export const libraries = ["raw", "ocpp-rpc", "promise", "effect"] as const
 export type LibraryName = (typeof libraries)[number]
 
@@ -8,7 +8,7 @@ export type LibraryName = (typeof libraries)[number]
 export interface Setup {
   readonly protocol: "ocpp1.6" | "ocpp2.0.1"
   readonly strict: boolean
-  /** How many calls a station may have in flight. */
+  /** The number of calls that a station may have in flight. */
   readonly concurrency: number
 }
 
@@ -32,7 +32,7 @@ export interface Peer {
 const sampled = <M extends string, U extends string>(value: string, measurand: M, unit: U) =>
   ({ value, measurand, unit, context: "Sample.Periodic" }) as const
 
-/** What a station reports every minute: a 1.6 MeterValues of six samples, or a 2.0.1 TransactionEvent. */
+/** The report of a station every minute: a 1.6 MeterValues of six samples, or a 2.0.1 TransactionEvent. */
 export const measurement = {
   "ocpp1.6": {
     action: "MeterValues",
@@ -78,7 +78,7 @@ export const measurement = {
   },
 } as const
 
-/** What a CSMS asks a station. */
+/** A question of a CSMS to a station. */
 export const command = {
   "ocpp1.6": { action: "GetLocalListVersion", payload: {}, response: { listVersion: 7 } },
   "ocpp2.0.1": { action: "GetLocalListVersion", payload: {}, response: { versionNumber: 7 } },

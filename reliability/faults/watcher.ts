@@ -10,12 +10,21 @@
 import { readFileSync } from "node:fs"
 import { performance } from "node:perf_hooks"
 import { WebSocket } from "ws"
-import { type Lap, run, type WatcherCommands } from "./Program.ts"
+import { perform } from "../processes/parent.ts"
 
 const limit = 250
-/** From when on nobody waits any more. */
+/** A heartbeat that takes longer is not waited for. */
 const patience = 10_000
 const interval = 20
+
+/** The heartbeats of a bystander since the last lap. */
+export interface Lap {
+  /** The number of those that were answered. */
+  readonly answered: number
+  /** The longest, in milliseconds. */
+  readonly worst: number
+  readonly faults: ReadonlyArray<string>
+}
 
 /** The CPU time of a process's main thread in milliseconds; 0 where the system does not tell. */
 const cpuMillis = (pid: number): number => {
@@ -27,7 +36,7 @@ const cpuMillis = (pid: number): number => {
   }
 }
 
-/** For how many milliseconds, since it started, something in the machine had to wait for a CPU; 0 where it does not tell. */
+/** The milliseconds since its start in which something in the machine had to wait for a CPU; 0 where it does not tell. */
 const contendedMillis = (): number => {
   try {
     return Number(/^some .*total=(\d+)/.exec(readFileSync("/proc/pressure/cpu", "utf8"))?.[1] ?? 0) / 1000
@@ -36,7 +45,7 @@ const contendedMillis = (): number => {
   }
 }
 
-/** How late timers of this idle process were, lately: the machine's part of any delay. */
+/** The recent delays of timers in this idle process: the machine's part of any delay. */
 let lateness: Array<{ readonly at: number; readonly late: number }> = []
 let due = performance.now() + interval
 const beat = () => {
@@ -128,8 +137,9 @@ class Watch {
 const watches = new Map<number, Watch>()
 let made = 0
 
-run<WatcherCommands>({
-  watch: async ({ pid, port, secure }) => {
+export const commands = {
+  /** Connects a bystander to a server in a process. Gives the number of the watch. */
+  watch: async ({ pid, port, secure }: { readonly port: number; readonly pid: number; readonly secure: boolean }) => {
     const url = `${secure ? "wss" : "ws"}://127.0.0.1:${port}/BYSTANDER`
     const socket = new WebSocket(url, ["ocpp1.6"], { rejectUnauthorized: false, perMessageDeflate: false })
     socket.on("error", () => {})
@@ -141,9 +151,11 @@ run<WatcherCommands>({
     watches.set(id, new Watch(socket, pid))
     return id
   },
-  lap: ({ watch }) => watches.get(watch)?.lap() ?? { answered: 0, worst: 0, faults: ["nobody watches"] },
-  unwatch: ({ watch }) => {
+  lap: (watch: number): Lap => watches.get(watch)?.lap() ?? { answered: 0, worst: 0, faults: ["nobody watches"] },
+  unwatch: (watch: number): void => {
     watches.get(watch)?.stop()
     watches.delete(watch)
   },
-})
+}
+
+perform(commands)

@@ -13,6 +13,8 @@ import * as Handlers from "../../src/Handlers.ts"
 import type { Protocol } from "../../src/Protocol.ts"
 import { isRPCError } from "../../src/RPCError.ts"
 import * as Transport from "../../src/Transport.ts"
+import { countingClock } from "../../test/support/countingClock.ts"
+import { RawPeer } from "../../test/support/rawPeer.ts"
 import { type Corpus, callToken } from "./messages.ts"
 import * as Oracle from "./oracle.ts"
 
@@ -44,7 +46,8 @@ const heldAction = "DataTransfer"
 /** An action that the side under test handles in every version, and that needs no payload. */
 const aliveAction = { csms: "Heartbeat", station: "ClearCache" } as const
 
-const settled = () => new Promise<void>((resolve) => setImmediate(resolve))
+/** One turn is enough here, and a batch has hundreds of them. */
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 const handledBy = ({ side, wildcard }: Batch, corpus: Corpus): ((action: string) => boolean) => {
   const sender = side === "csms" ? "station" : "csms"
@@ -53,7 +56,7 @@ const handledBy = ({ side, wildcard }: Batch, corpus: Corpus): ((action: string)
   return (action) => wildcard || own.has(action)
 }
 
-/** What the handlers have been given, and the gate behind which some of them wait. */
+/** The handlers: the payloads that they were given, and the gate at which some of them wait. */
 class Work {
   readonly payloads: Array<unknown> = []
   running = 0
@@ -83,38 +86,6 @@ class Work {
   }
 }
 
-/** Our end of the wire: what came since the last time somebody asked, and whether it has closed. */
-class Peer {
-  readonly #transport: Transport.Transport
-  #received: Array<string> = []
-  closed: { readonly code: number; readonly reason: string } | undefined
-
-  constructor(transport: Transport.Transport) {
-    this.#transport = transport
-    transport.listen({
-      onMessage: (text) => this.#received.push(text),
-      onPing: () => {},
-      onPong: () => {},
-      onError: () => {},
-      onClose: (code, reason) => {
-        this.closed = { code, reason }
-      },
-    })
-  }
-
-  async exchange(text: string): Promise<ReadonlyArray<string>> {
-    this.#transport.send(text)
-    await settled()
-    return this.take()
-  }
-
-  take(): ReadonlyArray<string> {
-    const received = this.#received
-    this.#received = []
-    return received
-  }
-}
-
 /** One call of the connection's and its outcomes, of which there must be one. */
 interface OwnCall {
   readonly action: string
@@ -125,7 +96,7 @@ class Run {
   readonly #protocol: Protocol
   readonly #batch: Batch
   readonly #work: Work
-  readonly #peer: Peer
+  readonly #peer: RawPeer
   readonly #connection: Connection.Connection<"csms">
   readonly #calls = new Map<string, OwnCall>()
   readonly #pending = new Map<string, string>()
@@ -141,7 +112,7 @@ class Run {
     protocol: Protocol,
     corpus: Corpus,
     batch: Batch,
-    parts: { readonly work: Work; readonly peer: Peer; readonly connection: Connection.Connection<"csms"> },
+    parts: { readonly work: Work; readonly peer: RawPeer; readonly connection: Connection.Connection<"csms"> },
   ) {
     this.#protocol = protocol
     this.#batch = batch
@@ -172,8 +143,8 @@ class Run {
       Effect.runFork(effect).addObserver((exit) => call.outcomes.push(exit))
       return call
     })
-    await settled()
-    const sent = this.#peer.take().map((text) => JSON.parse(text) as ReadonlyArray<unknown>)
+    await turn()
+    const sent = this.#peer.take()
     if (sent.length !== waiting.length) this.#fail(`${waiting.length} calls were made, ${sent.length} were sent`)
     for (const [index, call] of waiting.entries()) {
       const [type, messageId, action] = sent[index] ?? []
@@ -190,19 +161,30 @@ class Run {
       this.#at = index
       const filled = ids.reduce((filled, id, call) => filled.replaceAll(callToken(call), id), text)
       await this.#exchange(filled)
-      if (this.#peer.closed !== undefined) return
+      if (this.#closed !== undefined) return
     }
+  }
+
+  async #answersTo(text: string): Promise<ReadonlyArray<string>> {
+    this.#peer.transport.send(text)
+    await turn()
+    return this.#peer.received.splice(0)
+  }
+
+  /** The end of the connection, at the other side. */
+  get #closed() {
+    return this.#peer.closes[0]
   }
 
   async #exchange(text: string): Promise<void> {
     const reaction = Oracle.react(text, this.#situation)
-    const answers = await this.#peer.exchange(text)
+    const answers = await this.#answersTo(text)
     this.#checkHandled(reaction)
     const isHeld = this.#work.running > this.#handling.size
     if (isHeld) this.#hold(JSON.parse(text) as [number, string])
     this.#checkAnswers(text, isHeld ? undefined : reaction.answer, answers)
     this.#checkClose(reaction.bad)
-    if (this.#peer.closed === undefined) this.#checkOutcome(reaction.settles)
+    if (this.#closed === undefined) this.#checkOutcome(reaction.settles)
   }
 
   #hold([type, id]: readonly [number, string]): void {
@@ -248,7 +230,7 @@ class Run {
     if (bad === "maybe") this.#bad = [0, most + 1]
     if (bad === "no") this.#bad = [0, 0]
     const limit = this.#batch.maxBadMessages
-    const { closed } = this.#peer
+    const closed = this.#closed
     if (closed === undefined && this.#bad[0] > limit) this.#fail(`more than ${limit} bad messages, and no close`)
     if (closed === undefined) return
     if (this.#bad[1] <= limit || closed.code !== 1002) this.#fail(`closed with ${closed.code} ${closed.reason}`)
@@ -257,21 +239,21 @@ class Run {
   /** Nothing of the batch is left, and the connection is as good as new. */
   *finish() {
     this.#at = this.#batch.texts.length
-    if (this.#peer.closed !== undefined) return yield* this.#checkEnd(1002)
+    if (this.#closed !== undefined) return yield* this.#checkEnd(1002)
     yield* this.#endHeld()
     yield* Effect.promise(() => this.#checkAlive())
     yield* TestClock.adjust("31 seconds")
-    yield* Effect.promise(settled)
+    yield* Effect.promise(turn)
     this.#checkTimedOut()
     yield* Effect.forkDetach(this.#connection.close({ awaitPending: true }), { startImmediately: true })
-    yield* Effect.promise(settled)
+    yield* Effect.promise(turn)
     return yield* this.#checkEnd(1000)
   }
 
   *#endHeld() {
     this.#work.open()
-    yield* Effect.promise(settled)
-    const ids = this.#peer.take().map((text) => (JSON.parse(text) as [number, string]).slice(0, 2))
+    yield* Effect.promise(turn)
+    const ids = this.#peer.take().map((frame) => frame.slice(0, 2))
     const expected = this.#unanswered
     if (!isDeepStrictEqual(ids, expected))
       this.#fail(`held calls ${JSON.stringify(expected)}; got ${JSON.stringify(ids)}`)
@@ -280,7 +262,7 @@ class Run {
 
   async #checkAlive(): Promise<void> {
     const text = JSON.stringify([2, "alive", aliveAction[this.#batch.side], {}])
-    const answers = await this.#peer.exchange(text)
+    const answers = await this.#answersTo(text)
     this.#checkAnswers(text, { type: 3, messageId: "alive", codes: [] }, answers)
   }
 
@@ -295,9 +277,8 @@ class Run {
   }
 
   *#checkEnd(code: number) {
-    yield* Effect.promise(settled)
-    if (this.#peer.closed?.code !== code)
-      this.#fail(`${code} expected; closed with ${this.#peer.closed?.code ?? "nothing"}`)
+    yield* Effect.promise(turn)
+    if (this.#closed?.code !== code) this.#fail(`${code} expected; closed with ${this.#closed?.code ?? "nothing"}`)
     if (this.#work.running !== 0) this.#fail(`${this.#work.running} handlers still run`)
     for (const { action, outcomes } of this.#calls.values()) {
       if (outcomes.length !== 1) this.#fail(`the call of ${action} has ${outcomes.length} outcomes in the end`)
@@ -307,7 +288,7 @@ class Run {
   }
 }
 
-/** What is wrong with an answer; its form, what it answers, its code, its payload. */
+/** Says what is wrong with an answer: its form, its message id, its code, its payload. */
 export const wrongWith = (
   text: string,
   asked: string,
@@ -318,7 +299,6 @@ export const wrongWith = (
   if (form !== undefined) return `the answer ${form}`
   const [type, messageId, codeOrPayload] = JSON.parse(text) as [number, string, unknown]
   if (type !== expected.type) return "another type"
-  // What has no UTF-8 of its own cannot come back as it was.
   if (messageId !== expected.messageId) return "another message id"
   if (type !== 3) return expected.codes.includes(codeOrPayload as string) ? undefined : "another code"
   const action = (JSON.parse(asked) as [unknown, unknown, string])[2]
@@ -343,28 +323,13 @@ const wrongOutcome = (
     : `${expected.codes} expected; failed with ${code}`
 }
 
-/** A clock that counts who sleeps on it. */
-const countingSleepers = (clock: Clock.Clock) => {
-  const sleepers = { now: 0 }
-  const counting: Clock.Clock = {
-    ...clock,
-    sleep: (duration) =>
-      Effect.acquireUseRelease(
-        Effect.sync(() => sleepers.now++),
-        () => clock.sleep(duration),
-        () => Effect.sync(() => sleepers.now--),
-      ),
-  }
-  return { counting, sleepers }
-}
-
 const connectionOf = (protocol: Protocol, corpus: Corpus, batch: Batch, work: Work, transport: Transport.Transport) => {
   const handles = handledBy({ ...batch, wildcard: false }, corpus)
   const router = Handlers.dynamic((action) =>
     handles(action) || batch.wildcard ? (payload) => work.handle(action, payload) : undefined,
   )
   return Connection.make(transport, {
-    // What is tested is the same for both sides; which actions it handles is not.
+    // Both sides behave alike; only the actions that they handle differ.
     side: "csms",
     protocol,
     handlers: [router],
@@ -378,20 +343,20 @@ const connectionOf = (protocol: Protocol, corpus: Corpus, batch: Batch, work: Wo
 /** Runs a batch; what is found is thrown. */
 export const run = (protocol: Protocol, corpus: Corpus, batch: Batch): Promise<void> => {
   const program = Effect.gen(function* () {
-    const { counting, sleepers } = countingSleepers(yield* Clock.Clock)
+    const { clock, sleepers } = countingClock(yield* Clock.Clock)
     const body = Effect.gen(function* () {
       const [ours, theirs] = Transport.makePair(protocol.name)
-      const peer = new Peer(theirs)
+      const peer = new RawPeer(theirs)
       const work = new Work(corpus)
       const connection = yield* connectionOf(protocol, corpus, batch, work, ours)
       const run = new Run(protocol, corpus, batch, { work, peer, connection })
-      yield* Effect.promise(settled)
+      yield* Effect.promise(turn)
       yield* Effect.promise(() => run.callAll(corpus))
       yield* Effect.promise(() => run.sendAll())
       yield* run.finish()
-      if (sleepers.now > 0) throw new Finding(batch.texts.length, `${sleepers.now} deadlines are still set`)
+      if (sleepers() > 0) throw new Finding(batch.texts.length, `${sleepers()} deadlines are still set`)
     })
-    yield* Effect.provideService(Effect.scoped(body), Clock.Clock, counting)
+    yield* Effect.provideService(Effect.scoped(body), Clock.Clock, clock)
   })
   return Effect.runPromise(Effect.provide(program, TestClock.layer({ warningDelay: "1 hour" })))
 }

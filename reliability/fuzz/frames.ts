@@ -1,67 +1,14 @@
-/**
- * WebSocket frames, byte by byte: making them, reading them, and RFC 6455's word on what a server makes of a sequence of
- * them.
- */
+/** Sequences of WebSocket frames, and RFC 6455's word on what a server makes of them. */
 import { Buffer, isUtf8 } from "node:buffer"
+import { codeOf, type FrameOptions, Opcode } from "../../test/support/frames.ts"
 
-export const Opcode = { Continuation: 0, Text: 1, Binary: 2, Close: 8, Ping: 9, Pong: 10 } as const
-
-/** A frame as it is written, right or wrong. */
-export interface RawFrame {
-  readonly opcode: number
-  readonly payload: Buffer
-  readonly fin?: boolean
-  /** The three reserved bits. */
-  readonly rsv?: number
-  readonly masked?: boolean
-  /** The length that the head states, if it is not the payload's. */
-  readonly claims?: bigint
-}
-
-export const encode = (
-  { claims, fin = true, masked = true, opcode, payload, rsv = 0 }: RawFrame,
-  key: Buffer,
-): Buffer => {
-  const length = claims ?? BigInt(payload.length)
-  const head = Buffer.from([(fin ? 0x80 : 0) | (rsv << 4) | opcode])
-  const body = masked ? payload.map((byte, i) => byte ^ (key[i % 4] as number)) : payload
-  return Buffer.concat([head, lengthBytes(length, masked), masked ? key : Buffer.alloc(0), body])
-}
-
-const lengthBytes = (length: bigint, masked: boolean): Buffer => {
-  const mask = masked ? 0x80 : 0
-  if (length < 126n) return Buffer.from([mask | Number(length)])
-  if (length < 65_536n) return Buffer.from([mask | 126, Number(length >> 8n), Number(length & 255n)])
-  const bytes = Buffer.alloc(9)
-  bytes[0] = mask | 127
-  bytes.writeBigUInt64BE(length, 1)
-  return bytes
-}
-
-/** A frame of the server's. */
-export interface ReadFrame {
+/** A frame as it is to be written, right or wrong. */
+export interface RawFrame extends Omit<FrameOptions, "mask"> {
   readonly opcode: number
   readonly payload: Buffer
 }
 
-/** The complete frames at the beginning of what a server has sent. */
-export const decodeAll = (bytes: Buffer): ReadonlyArray<ReadFrame> => {
-  const frames: Array<ReadFrame> = []
-  for (let at = 0; at + 2 <= bytes.length; ) {
-    const short = (bytes[at + 1] as number) & 0x7f
-    const extra = short === 126 ? 2 : short === 127 ? 8 : 0
-    if (at + 2 + extra > bytes.length) break
-    const length =
-      extra === 0 ? short : extra === 2 ? bytes.readUInt16BE(at + 2) : Number(bytes.readBigUInt64BE(at + 2))
-    const start = at + 2 + extra
-    if (start + length > bytes.length) break
-    frames.push({ opcode: (bytes[at] as number) & 0x0f, payload: bytes.subarray(start, start + length) })
-    at = start + length
-  }
-  return frames
-}
-
-/** What a server must make of some frames. */
+/** The reaction that a server owes to some frames. */
 export interface Reading {
   /** The messages that it gets to see. */
   readonly texts: ReadonlyArray<string>
@@ -110,7 +57,7 @@ const violation = (frame: RawFrame, fragments: ReadonlyArray<Buffer> | undefined
 const closeOf = (payload: Buffer): number => {
   if (payload.length === 0) return 1005
   if (payload.length === 1) return 1002
-  const code = payload.readUInt16BE(0)
+  const code = codeOf({ payload })
   if (!mayBeSent(code)) return 1002
   return isUtf8(payload.subarray(2)) ? code : 1007
 }

@@ -1,13 +1,13 @@
 /**
- * Messages: valid ones of every action, and what mutation makes of them. Structure first (payloads, elements of the array),
- * then text and bytes.
+ * Messages: valid ones of every action, and mutated ones. Structure is changed first (payloads, elements of the array), then
+ * text and bytes.
  */
 import { Buffer } from "node:buffer"
 import type * as Action from "../../src/Action.ts"
 import type { Protocol } from "../../src/Protocol.ts"
 import { request, response, sample } from "../../src/testing/arbitraries.ts"
 import { generate, messages, randomFrom } from "../../test/schemas/official.ts"
-import type { Random } from "./Random.ts"
+import type { Random } from "../support/Random.ts"
 
 /** Stands for the id of the receiver's n-th call, which nobody knows before it is made. */
 export const callToken = (index: number) => `@call${index}@`
@@ -50,7 +50,7 @@ export const corpusOf = (protocol: Protocol, seed: number): Corpus => {
   return { actions, requests: new Map(requests), responses: new Map(responses) }
 }
 
-/** What a generated message may refer to. */
+/** The things that a generated message may refer to. */
 export interface Scene {
   readonly corpus: Corpus
   /** The side that sends the messages. */
@@ -360,7 +360,7 @@ const textOf = (random: Random, frame: Frame): string => {
   return random.chance(0.02) ? random.pick([` ${text}\r\n`, text.replaceAll(",", " ,\t"), JSON.stringify(text)]) : text
 }
 
-/** What is left of a message when its bytes have suffered. Bytes that are no UTF-8 become U+FFFD. */
+/** Damages the bytes of a message. Bytes that are no UTF-8 become U+FFFD. */
 const broken = (random: Random, text: string, another: string): string =>
   brokenBytes(random, Buffer.from(text), Buffer.from(another)).toString()
 

@@ -1,5 +1,5 @@
 /**
- * What may be answered to a message: the tables of OCPP-J written down a second time.
+ * The legal answers to a message: the tables of OCPP-J, written down a second time.
  *
  * Nothing here knows the implementation. Payloads are judged by ajv with the official JSON Schemas.
  */
@@ -7,7 +7,7 @@ import { ajvFor, compile, type Message, messages } from "../../test/schemas/offi
 
 export type Subprotocol = Message["subprotocol"]
 
-/** What the connection is in the middle of when a message arrives. */
+/** The state of the connection when a message arrives. */
 export interface Situation {
   readonly subprotocol: Subprotocol
   readonly strict: boolean
@@ -27,7 +27,7 @@ export interface Answer {
   readonly codes: ReadonlyArray<string>
 }
 
-/** How a call of the receiver ends by a message. */
+/** The end of a call of the receiver's, by a message. */
 export type Outcome =
   | { readonly messageId: string; readonly result: unknown }
   | { readonly messageId: string; readonly codes: ReadonlyArray<string> }
@@ -231,7 +231,7 @@ const judgeOf = (subprotocol: Subprotocol, part: Message["part"], action: string
   return judge
 }
 
-/** What is wrong with the form of an answer, whatever it answers. */
+/** Says what is wrong with the form of an answer, whatever it answers. */
 export const malformation = (text: string, asked: string): string | undefined => {
   const answer = parse(text)
   if (!Array.isArray(answer)) return "is no JSON array"

@@ -1,53 +1,53 @@
 /**
  * Fuzzing: generated and mutated messages to both sides of a connection, and raw handshakes and frames to a server in a
- * process of its own. Every reaction is held against an oracle. Ends with 1 when anything was found.
- *
- *     npm run fuzz                                     50,000 messages, 5,000 handshakes and frame sequences
- *     npm run fuzz -- --full                           1,000,000 messages of each version
- *     npm run fuzz -- --messages 1000 --handshakes 100
- *     npm run fuzz -- --seed 7                         what that seed gave before
- *     npm run fuzz -- --seed 7 --only ocpp1.6:12       one batch of it
+ * process of its own. Every reaction is held against an oracle.
  */
-import { parseArgs } from "node:util"
 import type { Protocol } from "../../src/Protocol.ts"
 import { Ocpp16 } from "../../src/schemas/ocpp16.ts"
 import { Ocpp21 } from "../../src/schemas/ocpp21.ts"
 import { Ocpp201 } from "../../src/schemas/ocpp201.ts"
+import { Child } from "../processes/Child.ts"
+import { commandLine, countOf } from "../support/commandLine.ts"
+import { inParallel } from "../support/inParallel.ts"
+import * as Random from "../support/Random.ts"
+import { pause } from "../support/waiting.ts"
 import { type Batch, Finding, run } from "./batch.ts"
 import { type Corpus, corpusOf, generateTexts } from "./messages.ts"
 import type { Situation, Subprotocol } from "./oracle.ts"
-import * as Random from "./Random.ts"
-import { ServerProcess } from "./ServerProcess.ts"
+import type { Condition, commands as serverCommands } from "./server.ts"
 import { shrink } from "./shrink.ts"
 import { attempt, type Exchange, frameSequence, handshake, messageSequence } from "./sockets.ts"
 
-const { values } = parseArgs({
-  options: {
+const values = commandLine(
+  `
+npm run fuzz                                     50,000 messages, 5,000 handshakes and frame sequences
+npm run fuzz -- --full                           1,000,000 messages of each version
+npm run fuzz -- --messages 1000 --handshakes 100
+npm run fuzz -- --seed 7                         the same as that seed gave before
+npm run fuzz -- --seed 7 --only ocpp1.6:12       one batch of it
+
+Exit code 1 when something was found.`,
+  {
     messages: { type: "string" },
     handshakes: { type: "string", default: "5000" },
     seed: { type: "string" },
     only: { type: "string" },
     full: { type: "boolean", default: false },
   },
-})
+)
 
 const protocols: ReadonlyArray<Protocol> = [Ocpp16, Ocpp201, Ocpp21]
-const count = (name: string, text: string): number => {
-  const value = Number(text)
-  if (Number.isSafeInteger(value) && value >= 0) return value
-  throw new RangeError(`--${name} must be a count; got ${text}`)
-}
-const messageCount = count("messages", values.messages ?? (values.full ? "3000000" : "50000"))
-const exchangeCount = count("handshakes", values.handshakes)
-const seed = count("seed", values.seed ?? String(Date.now() % 2 ** 31))
+const messageCount = countOf("messages", values.messages ?? (values.full ? "3000000" : "50000"))
+const exchangeCount = countOf("handshakes", values.handshakes)
+const seed = countOf("seed", values.seed ?? String(Date.now() % 2 ** 31))
 
-/** How many messages go through one connection before its end is looked at. */
+/** The number of messages that go through one connection before its end is looked at. */
 const batchSize = 50
-/** How many of a hundred messages travel over a real socket. */
+/** The percentage of messages that travel over a real socket. */
 const socketShare = 10
-/** How many exchanges go on at a time. */
+/** The number of exchanges at a time. */
 const concurrency = 16
-/** How late the answer to a bystander may be, on a machine that does other things too. */
+/** Milliseconds that a bystander may wait, on a machine that does other things too. */
 const patience = 2_000
 
 const findings: Array<string> = []
@@ -142,7 +142,7 @@ const responses = Object.fromEntries(
   ]),
 )
 
-/** A station that behaves, and calls all the time. Gives the longest time that it had to wait. */
+/** Starts a station that behaves, and calls all the time. Stops it, and gives the longest time that it had to wait. */
 const watch = (port: number, random: Random.Random) => {
   let goesOn = true
   let longest = 0
@@ -153,7 +153,7 @@ const watch = (port: number, random: Random.Random) => {
       const fault = await attempt(port, calls)
       if (fault !== undefined) report(`a bystander: ${fault}`)
       longest = Math.max(longest, performance.now() - from)
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      await pause(50)
     }
   })()
   return async () => {
@@ -163,24 +163,35 @@ const watch = (port: number, random: Random.Random) => {
   }
 }
 
+type Server = Child<typeof serverCommands>
+
 const fuzzSockets = async (): Promise<void> => {
-  const server = new ServerProcess()
+  const server: Server = new Child({ name: "server", script: new URL("./server.ts", import.meta.url) })
   try {
-    const before = await server.start({ responses, strictMode })
-    const stop = watch(before.port, Random.make(seedOf(9)))
-    await attemptAll(before.port)
+    const port = await server.do("start", { responses, strictMode })
+    const before = await server.do("condition", undefined)
+    const stop = watch(port, Random.make(seedOf(9)))
+    await attemptAll(port)
     const longest = await stop()
     console.log(`a bystander waited ${longest.toFixed(0)} ms at most`)
     if (longest > patience) report(`a bystander waited ${longest.toFixed(0)} ms`)
-    const after = await server.settledCondition(
-      ({ stations, timers }) => stations === 0 && timers <= before.timers,
-      15_000,
-    )
+    const after = await conditionInTheEnd(server, before)
     if (after.stations > 0) report(`${after.stations} stations are still connected`)
     if (after.timers > before.timers) report(`${after.timers} timers are set; there were ${before.timers}`)
-    for (const uncaught of after.uncaught) report(uncaught)
+    for (const fault of server.faults) report(fault)
   } finally {
-    server.stop()
+    await server.kill()
+  }
+}
+
+/** The server's condition, once nobody is connected and no timer is left; at the latest after 15 seconds. */
+const conditionInTheEnd = async (server: Server, before: Condition): Promise<Condition> => {
+  const deadline = Date.now() + 15_000
+  for (;;) {
+    const condition = await server.do("condition", undefined)
+    const isQuiet = condition.stations === 0 && condition.timers <= before.timers
+    if (isQuiet || Date.now() > deadline) return condition
+    await pause(10)
   }
 }
 
@@ -191,18 +202,14 @@ const attemptAll = async (port: number): Promise<void> => {
     ...Array<"handshake">(Math.ceil(exchangeCount / 2)).fill("handshake"),
     ...Array<"frames">(Math.floor(exchangeCount / 2)).fill("frames"),
   ]
-  let next = 0
-  const worker = async () => {
-    while (next < kinds.length && findings.length < maxFindings) {
-      const index = next++
-      const exchange = exchangeOf(kinds[index] as (typeof kinds)[number], index)
-      const fault = await attempt(port, exchange)
-      if (fault === undefined) continue
-      const bytes = exchange.bytes.toString("base64")
-      report(`--seed ${seed}, exchange ${index}, ${exchange.name}: ${fault}\n${bytes.slice(0, 4_000)}`)
-    }
-  }
-  await Promise.all(Array.from({ length: concurrency }, worker))
+  await inParallel(kinds.length, concurrency, async (index) => {
+    if (findings.length >= maxFindings) return
+    const exchange = exchangeOf(kinds[index] as (typeof kinds)[number], index)
+    const fault = await attempt(port, exchange)
+    if (fault === undefined) return
+    const bytes = exchange.bytes.toString("base64")
+    report(`--seed ${seed}, exchange ${index}, ${exchange.name}: ${fault}\n${bytes.slice(0, 4_000)}`)
+  })
   console.log(`${sequences * batchSize} messages, ${exchangeCount} handshakes and frame sequences over sockets`)
 }
 
@@ -215,7 +222,7 @@ if (values.only === undefined) {
   const [name, index] = values.only.split(":")
   const protocol = protocols.find((one) => one.name === name)
   if (protocol === undefined) throw new RangeError(`--only takes, for instance, ocpp1.6:12; got ${values.only}`)
-  await fuzzBatch(protocol, count("only", index ?? ""))
+  await fuzzBatch(protocol, countOf("only", index ?? ""))
 }
 const seconds = ((performance.now() - from) / 1000).toFixed(1)
 console.log(findings.length === 0 ? `nothing found in ${seconds} s` : `${findings.length} findings, --seed ${seed}`)

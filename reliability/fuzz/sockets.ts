@@ -1,29 +1,30 @@
-/** Handshakes and WebSocket frames, right, wrong and broken, against a real server; each held against what RFCs and OCPP-J ask. */
+/** Handshakes and WebSocket frames, right, wrong and broken, against a real server; each is judged by the RFCs and OCPP-J. */
 import { Buffer } from "node:buffer"
-import { createHash } from "node:crypto"
 import * as Net from "node:net"
+import { codeOf, frame, Opcode, type ReadFrame, readFrames } from "../../test/support/frames.ts"
+import { acceptOf, sampleKey, upgradeLines } from "../../test/support/handshake.ts"
+import type { Random } from "../support/Random.ts"
 import { wrongWith } from "./batch.ts"
-import { decodeAll, encode, Opcode, type RawFrame, type ReadFrame, type Reading, read } from "./frames.ts"
+import { type RawFrame, type Reading, read } from "./frames.ts"
 import { brokenBytes } from "./messages.ts"
 import * as Oracle from "./oracle.ts"
-import type { Random } from "./Random.ts"
 
-/** One exchange: what is written, and what is wrong with what came back. */
+/** One exchange: the bytes to be written, and the judgement of those that come back. */
 export interface Exchange {
-  /** For a person, to see what it was. */
+  /** A name for reports. */
   readonly name: string
   readonly bytes: Buffer
-  /** What is written once the last call has been answered. */
+  /** Bytes to be written once the last call has been answered. */
   readonly farewell: Buffer
-  /** Whether nothing more is sent: what is incomplete can then never become complete. */
+  /** Whether nothing more is sent: an incomplete message then never becomes complete. */
   readonly half: boolean
   readonly fault: (received: Buffer) => string | undefined
 }
 
-/** How long a server may take for one exchange. */
+/** Milliseconds that a server may take for one exchange. */
 const deadline = 15_000
 
-/** Writes an exchange, and says what is wrong with what came back. */
+/** Performs an exchange. Says what is wrong with the answer. */
 export const attempt = (port: number, { bytes, farewell, fault, half }: Exchange): Promise<string | undefined> =>
   new Promise((resolve) => {
     const received: Array<Buffer> = []
@@ -52,7 +53,7 @@ const blankLine = "\r\n\r\n"
 
 const framesOf = (received: Buffer) => {
   const end = received.indexOf(blankLine)
-  return end === -1 || !received.subarray(0, 12).equals(switching) ? [] : decodeAll(received.subarray(end + 4))
+  return end === -1 || !received.subarray(0, 12).equals(switching) ? [] : readFrames(received.subarray(end + 4))
 }
 
 const isAlive = ({ opcode, payload }: ReadFrame) => opcode === Opcode.Text && payload.includes('"alive",')
@@ -64,19 +65,10 @@ interface Request {
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>
 }
 
-const key = "ZWZmZWN0LW9jcHAtZnV6eg=="
-
-const requestOf = (identity: string, subprotocol: string): Request => ({
-  line: `GET /ocpp/${identity} HTTP/1.1`,
-  headers: [
-    ["Host", "localhost"],
-    ["Connection", "Upgrade"],
-    ["Upgrade", "websocket"],
-    ["Sec-WebSocket-Version", "13"],
-    ["Sec-WebSocket-Key", key],
-    ["Sec-WebSocket-Protocol", subprotocol],
-  ],
-})
+const requestOf = (identity: string, subprotocol: string): Request => {
+  const [line, ...headers] = upgradeLines(`/ocpp/${identity}`, [`Sec-WebSocket-Protocol: ${subprotocol}`])
+  return { line: line as string, headers: headers.map((header) => header.split(": ") as [string, string]) }
+}
 
 const bytesOf = ({ headers, line }: Request): Buffer =>
   Buffer.from(`${[line, ...headers.map(([name, value]) => `${name}: ${value}`)].join("\r\n")}${blankLine}`, "latin1")
@@ -136,7 +128,7 @@ const changes: ReadonlyArray<Change> = [
   header([101, 400], "Host"),
   header([400], "Sec-WebSocket-Key"),
   header([400], "Sec-WebSocket-Key", "short"),
-  header([400], "Sec-WebSocket-Key", `${key}${key}`),
+  header([400], "Sec-WebSocket-Key", `${sampleKey}${sampleKey}`),
   header([400], "Sec-WebSocket-Version"),
   header([400], "Sec-WebSocket-Version", "7"),
   header([400], "Sec-WebSocket-Version", "13, 8"),
@@ -163,7 +155,12 @@ const heartbeat = '[2,"alive","Heartbeat",{}]'
 const closing: RawFrame = { opcode: Opcode.Close, payload: Buffer.from([0x03, 0xe8]) }
 
 const written = (random: Random, frames: ReadonlyArray<RawFrame>): Buffer =>
-  Buffer.concat(frames.map((frame) => encode(frame, Buffer.from([1, 2, 3, 4].map(() => random.below(256))))))
+  Buffer.concat(
+    frames.map(({ opcode, payload, ...options }) => {
+      const mask = Buffer.from([1, 2, 3, 4].map(() => random.below(256)))
+      return frame(opcode, payload, { ...options, mask })
+    }),
+  )
 
 const text = (message: string): RawFrame => ({ opcode: Opcode.Text, payload: Buffer.from(message) })
 
@@ -209,9 +206,9 @@ const statusOf = (received: Buffer): number => {
 }
 
 const acceptFault = (received: Buffer): string | undefined => {
-  const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
   const head = received.subarray(0, received.indexOf(blankLine)).toString("latin1")
-  return head.includes(`\r\nSec-WebSocket-Accept: ${accept}`) ? undefined : "wrong Sec-WebSocket-Accept"
+  const isRight = head.includes(`\r\nSec-WebSocket-Accept: ${acceptOf(sampleKey)}`)
+  return isRight ? undefined : "wrong Sec-WebSocket-Accept"
 }
 
 const aliveFault = (received: Buffer): string | undefined => {
@@ -345,6 +342,6 @@ const pongsFault = (expected: ReadonlyArray<Buffer>, got: ReadonlyArray<Buffer>)
 
 const closeFault = (expected: number | undefined, got: ReadonlyArray<Buffer>): string | undefined => {
   const [close] = got
-  const code = close === undefined ? undefined : close.length === 0 ? 1005 : close.readUInt16BE(0)
+  const code = close && codeOf({ payload: close })
   return got.length <= 1 && code === expected ? undefined : `close ${expected} expected; got ${code}`
 }

@@ -17,8 +17,7 @@ const connected = new Map<string, Server.Station>()
 
 const handlers = Handlers.make(Ocpp16, {
   DataTransfer: Effect.fnUntraced(function* ({ data = "" }) {
-    const { identity } = yield* Servers.Station
-    return yield* traffic.handle(Number(identity.slice(2)), data)
+    return yield* traffic.handle((yield* Servers.Station).identity, data)
   }),
 })
 

@@ -1,7 +1,8 @@
-/** What a soak has shown: the calls and whether they add up, latencies, memory, and a plot of both. */
-import { none, percentile, sum } from "./Histogram.ts"
+/** The report of a soak: the calls and whether they add up, latencies, memory, and a plot of both. */
+import { none, percentile, sum } from "../support/Histogram.ts"
+import { type Account, contradictions } from "../support/Ledger.ts"
 import { type Panel, plot } from "./plot.ts"
-import type { Account, Sample } from "./Traffic.ts"
+import type { Sample } from "./Traffic.ts"
 
 export const sides = ["csms", "stations"] as const
 export type Side = (typeof sides)[number]
@@ -19,24 +20,15 @@ export const callsAt = ({ csms, stations }: Checkpoint) => csms.account.made + s
 
 export const mebibytes = (bytes: number) => bytes / 1024 ** 2
 
-/** What does not add up between the calls of one side and what the other has handled. */
-const contradictions = (name: string, calls: Account, handled: number): ReadonlyArray<string> => {
-  const ended = calls.answered + calls.refused + calls.sent + calls.unsent
-  const most = calls.answered + calls.sent
-  const problems: Array<string> = []
-  if (calls.made === 0) problems.push("no call was made")
-  if (ended !== calls.made) problems.push(`${calls.made} calls were made, ${ended} have ended`)
-  if (handled < calls.answered) problems.push(`${calls.answered} calls were answered, ${handled} handled`)
-  if (handled > most) problems.push(`at most ${most} calls were sent, ${handled} handled`)
-  return problems.map((problem) => `${name}: ${problem}`)
-}
-
 /** Every loss, and every sum that does not agree. */
 export const lossesOf = ({ csms, stations }: Checkpoint): ReadonlyArray<string> => [
   ...csms.account.losses,
   ...stations.account.losses,
   ...contradictions("calls of the stations", stations.account, csms.account.handled),
   ...contradictions("calls of the CSMS", csms.account, stations.account.handled),
+  ...[csms, stations].flatMap(({ account: { interrupted } }) =>
+    interrupted === 0 ? [] : [`${interrupted} calls were interrupted, by nobody`],
+  ),
 ]
 
 type Point = readonly [x: number, y: number]
@@ -87,17 +79,17 @@ const tellLatency = (name: string, checkpoints: ReadonlyArray<Checkpoint>, side:
   }
 }
 
-const tellCalls = (name: string, calls: Account, handled: number) =>
+const tellCalls = (name: string, calls: Account, cuts: number, handled: number) =>
   console.log(
     `calls of ${name.padEnd(8)} ${calls.made} made: ${calls.answered} answered, ${calls.refused} refused, ${calls.sent} ended ` +
-      `after they were sent, ${calls.unsent} before; ${handled} handled; ${calls.cuts} connections cut by this side`,
+      `after they were sent, ${calls.unsent} before; ${handled} handled; ${cuts} connections cut by this side`,
   )
 
-/** Prints everything. What comes before `warmUp` checkpoints says nothing of memory. */
+/** Prints everything. The first `warmUp` checkpoints say nothing of memory. */
 export const tell = (checkpoints: ReadonlyArray<Checkpoint>, warmUp: number): void => {
   const { csms, stations } = checkpoints.at(-1)!
-  tellCalls("stations", stations.account, csms.account.handled)
-  tellCalls("csms", csms.account, stations.account.handled)
+  tellCalls("stations", stations.account, stations.cuts, csms.account.handled)
+  tellCalls("csms", csms.account, csms.cuts, stations.account.handled)
   tellLatency("station to CSMS", checkpoints, "stations", "latency")
   tellLatency("station to CSMS, begun while cut off", checkpoints, "stations", "waited")
   tellLatency("CSMS to station", checkpoints, "csms", "latency")

@@ -6,6 +6,7 @@ import * as Scope from "effect/Scope"
 import type { Client } from "../../src/index.ts"
 import { library } from "../processes/library.ts"
 import { perform } from "../processes/parent.ts"
+import { inParallel } from "../support/inParallel.ts"
 import { callTimeout, identityOf, type Plan, type Remote, Traffic, vendorId } from "./Traffic.ts"
 
 const { Backoff, Client: Clients, Handlers, Ocpp16 } = library
@@ -22,8 +23,7 @@ const reconnect = Backoff.ocpp({ waitMinimum: 500, randomRange: 1_000, repeatTim
 
 const handlers = Handlers.make(Ocpp16, {
   DataTransfer: Effect.fnUntraced(function* ({ data = "" }) {
-    const { identity } = yield* Clients.Client
-    return yield* traffic.handle(Number(identity.slice(2)), data)
+    return yield* traffic.handle((yield* Clients.Client).identity, data)
   }),
 })
 
@@ -50,14 +50,8 @@ const connectStation = async (station: number, port: number) => {
   clients[station] = await Effect.runPromise(Scope.provide(made, scope))
 }
 
-/** So many handshakes at a time as a server's backlog takes without loss. */
-const connectAll = async (stations: number, port: number) => {
-  let next = 0
-  const worker = async () => {
-    while (next < stations) await connectStation(next++, port)
-  }
-  await Promise.all(Array.from({ length: 64 }, worker))
-}
+/** As many handshakes at a time as a server's backlog takes without loss. */
+const handshakes = 64
 
 const remoteOf = (station: number): Remote => ({
   connected: () => clients[station]?.state === open,
@@ -71,7 +65,7 @@ const remoteOf = (station: number): Remote => ({
 export const commands = {
   prepare: async ({ plan, port }: { readonly plan: Plan; readonly port: number }): Promise<void> => {
     traffic = new Traffic(plan, remoteOf)
-    await connectAll(plan.stations, port)
+    await inParallel(plan.stations, handshakes, (station) => connectStation(station, port))
   },
   start: () => traffic.start(),
   pause: () => traffic.pause(),

@@ -1,14 +1,14 @@
 /** A station that minds its own business while others abuse its CSMS. */
-import { setTimeout as sleep } from "node:timers/promises"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { library } from "../processes/library.ts"
-import { Histogram, percentile } from "../soak/Histogram.ts"
+import { Histogram, percentile } from "../support/Histogram.ts"
+import { pause } from "../support/waiting.ts"
 
 const { Client, Ocpp16 } = library
 
-/** How many Heartbeats were answered, and how fast. */
+/** The Heartbeats of a bystander: their number, and the time that their answers took. */
 export interface Report {
   readonly sent: number
   readonly answered: number
@@ -36,7 +36,7 @@ export const bystander = async (port: number): Promise<Bystander> => {
   const latency = new Histogram()
   let [sent, answered, stays] = [0, 0, true]
   const beating = (async () => {
-    for (; stays; await sleep(100)) {
+    for (; stays; await pause(100)) {
       sent++
       const start = performance.now()
       const exit = await Effect.runPromiseExit(client.call(Ocpp16.Heartbeat, {}))

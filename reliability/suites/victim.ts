@@ -1,4 +1,4 @@
-/** The CSMS that the tools are let loose on. */
+/** The CSMS that is tested by the tools. */
 import type { Server as HttpServer } from "node:http"
 import type { TlsOptions } from "node:tls"
 import * as Effect from "effect/Effect"
@@ -49,7 +49,7 @@ const listen = async ({ maxPayload, refuseWithoutProtocol = false, tls }: Settin
   return Effect.runPromise(Scope.provide(listening, scope))
 }
 
-/** How many sockets the server holds. */
+/** Counts the sockets that the server holds. */
 const sockets = () =>
   new Promise<number>((resolve, reject) => {
     httpServer.getConnections((error, count) => (error === null ? resolve(count) : reject(error)))

@@ -12,13 +12,11 @@
  *
  * Errors are never signed: a CALLERROR or CALLRESULTERROR has nothing to do with a session.
  */
-import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Frame from "../Frame.ts"
 import type { RPCError } from "../RPCError.ts"
 import type { Subprotocol } from "../Subprotocol.ts"
 import type { Contents, Jws } from "./Jws.ts"
-import { make } from "./Session.ts"
 import type { Signed } from "./Signed.ts"
 
 /** Of whose connection a {@link Session} is. */
@@ -33,12 +31,6 @@ export interface Signing {
   /** What a connection needs; `undefined` where its subprotocol knows no signed messages, as 1.6. */
   readonly connect: (connection: Connection) => Session | undefined
 }
-
-/**
- * How connections sign and verify where they are told nothing else. The default signs nothing and verifies nothing, but
- * understands what is signed, as every receiver must.
- */
-export const Signing = Context.Reference<Signing>("effect-ocpp/Signing", { defaultValue: () => make({}) })
 
 /**
  * Signs the text of a payload, as it would stand in the frame. The frame of a request then has the action

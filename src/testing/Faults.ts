@@ -1,7 +1,7 @@
 /**
- * What may happen to a message on its way, as data: a policy gives each message a {@link Verdict}.
+ * Faults of a line, as data: a policy gives each message a {@link Verdict}.
  *
- * A policy is a function, or the verdicts of the first messages of either side:
+ * A policy is a function, or lists the verdicts for the first messages of either side:
  *
  * ```ts
  * const lost: Faults.Policy = ({ frame }) => (frame._tag === "CallResult" ? "drop" : "deliver")
@@ -17,23 +17,23 @@ import * as Frame from "../Frame.ts"
 
 /** A message on its way. */
 export interface Message {
-  /** Who has sent it. */
+  /** Its sender. */
   readonly from: Side
-  /** How many messages that side has sent before, over all connections of the link. */
+  /** The number of messages that its sender has sent before, over all connections of the link. */
   readonly index: number
   readonly text: string
-  /** The frame that the text is, or why it is none. */
+  /** The text as a frame, or the reason why it is none. */
   readonly frame: Frame.Frame | Frame.Malformed
 }
 
 /**
- * What becomes of a message. Those behind it stay behind it, unless it says `"swap"`.
+ * The fate of a message. Later messages stay behind it, unless it says `"swap"`.
  *
  * - `"deliver"`, `"drop"`, `"duplicate"`: it arrives once, never, twice
  * - `"swap"`: it arrives behind the next message of its side, and never when none comes
  * - `delay`: it arrives when that time has passed on the Effect `Clock`
  * - `replace`: this text arrives in its place
- * - `"reset"`, `"cut"`, `"halfOpen"`: it is lost, and that happens to the link
+ * - `"reset"`, `"cut"`, `"halfOpen"`: it is lost, and the link is reset, cut or half-open
  */
 export type Verdict =
   | "deliver"
@@ -46,27 +46,27 @@ export type Verdict =
   | { readonly delay: Duration.Input }
   | { readonly replace: string }
 
-/** Verdicts for messages: of a function, or listed for the first of each side; what is behind the list is delivered. */
+/** Gives verdicts: a function, or a list for the first messages of each side. Messages behind the list are delivered. */
 export type Policy =
   | ((message: Message) => Verdict)
   | { readonly station?: ReadonlyArray<Verdict>; readonly csms?: ReadonlyArray<Verdict> }
 
-/** The policy that lets everything pass. */
+/** Delivers every message. */
 export const none: Policy = {}
 
-/** How often what happens, each from 0 to 1; what is left of 1 is delivered. */
+/** Probabilities, each from 0 to 1. The rest, up to 1, is delivered. */
 export interface Rates {
   readonly drop?: number
   readonly duplicate?: number
   readonly swap?: number
-  /** How often a message is delayed by a time up to `maxDelay`. */
+  /** A delay is drawn between 0 and `maxDelay`. */
   readonly delay?: number
   /** Default 1 second. */
   readonly maxDelay?: Duration.Input
 }
 
 /**
- * A policy that draws from Effect's `Random`: with a seed, the same messages get the same verdicts.
+ * Makes a policy that draws from Effect's `Random`: with a seed, the same messages get the same verdicts.
  *
  * ```ts
  * const faults = yield* Random.withSeed(Faults.random({ drop: 0.1, delay: 0.2, maxDelay: "3 seconds" }), "7")
@@ -85,7 +85,7 @@ export const random = (rates: Rates): Effect.Effect<Policy> =>
     }
   })
 
-/** The verdict of a policy. */
+/** Asks a policy about a message. */
 export const judge = (policy: Policy, from: Side, index: number, text: string): Verdict => {
   if (typeof policy !== "function") return policy[from]?.[index] ?? "deliver"
   return policy({

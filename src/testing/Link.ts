@@ -1,8 +1,8 @@
 /**
- * The line between a station and its CSMS, which outlives the connections that it carries: it can be cut, go half-open and
- * heal, and what is said over it can be lost, delayed, doubled and swapped.
+ * The line between a station and its CSMS. It outlives the connections that it carries: it can be cut, go half-open and
+ * heal, and messages over it can be lost, delayed, doubled and swapped.
  *
- * {@link Network} has one for every identity. {@link make} one for connections of your own:
+ * {@link Network} has a link for every identity. {@link make} makes one for connections of your own:
  *
  * ```ts
  * const link = yield* Link.make({ csms: ["drop"] }) // the first message of the CSMS is lost
@@ -16,7 +16,7 @@ import type { Side } from "../connection/Connection.ts"
 import * as Deadlines from "../connection/Deadlines.ts"
 import { guarded, makePair, type Transport } from "../Transport.ts"
 import * as Faults from "./Faults.ts"
-import { type Line, LinkEnd } from "./LinkEnd.ts"
+import { type Line, LinkEnd } from "./link/LinkEnd.ts"
 
 /** The two ends of a connection. */
 export interface Ends {
@@ -27,42 +27,42 @@ export interface Ends {
 /** The line between a station and its CSMS. */
 export interface Link {
   readonly state: "up" | "cut" | "halfOpen"
-  /** The two ends of a new connection. Fails while the link is cut; waits while it is half-open. */
+  /** Opens a connection and gives its two ends. Fails while the link is cut; waits while it is half-open. */
   readonly connect: (protocol?: string) => Effect.Effect<Ends, ConnectError>
   /**
-   * Puts the link in front of a transport of any kind, a WebSocket for instance. `side` is the side that uses the transport
-   * that this gives. Pings are answered by the link, not by the other end.
+   * Puts the link in front of a transport of any kind, a WebSocket for instance. `side` is the side that will use the
+   * resulting transport. Pings are answered by the link, not by the other end.
    */
   readonly through: (transport: Transport, side: Side) => Effect.Effect<Transport, ConnectError>
-  /** What becomes of messages from now on. */
+  /** Sets the policy for messages from now on. */
   readonly setFaults: (policy: Faults.Policy) => Effect.Effect<void>
   /** Drops the connections: both ends close with 1006. The next `connect` succeeds. */
   readonly reset: Effect.Effect<void>
   /** Drops the connections, and lets nobody connect until it heals. */
   readonly cut: Effect.Effect<void>
   /**
-   * Nothing gets through any more, and nobody hears of it: messages, pings and closing handshakes are lost, whoever connects
-   * waits. Heal it before the test ends, or whoever closes then waits for his `closeTimeout`.
+   * Lets nothing through any more, and tells nobody: messages, pings and closing handshakes are lost, and who connects
+   * waits. Heal it before the test ends: a close takes its whole `closeTimeout` otherwise.
    */
   readonly halfOpen: Effect.Effect<void>
-  /** Carries again. What was lost is lost; connections of which one end has given up are dropped at the other. */
+  /** Carries again. Lost messages stay lost; where one end has given up, the other is dropped now. */
   readonly heal: Effect.Effect<void>
 }
 
-/** A link that is up. */
+/** Makes a link that is up. */
 export const make = (faults: Faults.Policy = Faults.none): Effect.Effect<Link> =>
   Effect.map(Clock.Clock, (clock) => new MemoryLink(faults, Deadlines.of(clock)))
 
 type Change = Link["state"] | "reset"
 
-/** {@link Link}, and what the network needs of it. */
+/** A {@link Link}, with what {@link Network} and the ends of its connections need beside it. */
 export class MemoryLink implements Link, Line {
   readonly deadlines: Deadlines.Deadlines
   state: Link["state"] = "up"
   #policy: Faults.Policy
   readonly #ends = new Set<LinkEnd>()
   readonly #sent = { station: 0, csms: 0 }
-  /** Who hears of what happens to the link. */
+  /** Functions that are called after each change. */
   readonly #watchers = new Set<(change: Change) => void>()
 
   constructor(faults: Faults.Policy, deadlines: Deadlines.Deadlines) {
@@ -96,7 +96,7 @@ export class MemoryLink implements Link, Line {
     })
   }
 
-  /** Calls `onLost` when what is on the link is dropped; until the returned function is called. */
+  /** Calls `onLost` when connections are dropped. The returned function ends that. */
   watch(onLost: () => void): () => void {
     const look = (change: Change) => (change === "reset" || change === "cut") && onLost()
     this.#watchers.add(look)
@@ -144,7 +144,10 @@ export class MemoryLink implements Link, Line {
   readonly halfOpen = Effect.sync(() => this.become("halfOpen"))
   readonly heal = Effect.sync(() => this.become("up"))
 
-  /** Some of the ends are about to be closed: what they wait for comes now, so that no time has to pass. */
+  /**
+   * Lets the ends of these sides close without time passing: what they have sent arrives now, and over a half-open link they
+   * give up.
+   */
   leave(...sides: ReadonlyArray<Side>): void {
     for (const end of this.#ends) {
       if (!sides.includes(end.side)) continue
@@ -154,7 +157,7 @@ export class MemoryLink implements Link, Line {
   }
 }
 
-/** What comes out of one goes into the other. */
+/** Sends everything that comes out of one transport into the other. */
 const join = (a: Transport, b: Transport): void => {
   const ignore = () => {}
   const into = (other: Transport) => ({

@@ -3,7 +3,7 @@
  *
  * Everything is real but the sockets: a station dials with its identity, its password and the subprotocols that it offers; the
  * server authenticates it, chooses, refuses; a lost connection is dialled again. Time is the Effect `Clock`, so a `TestClock`
- * rules timeouts, pings and reconnecting. What belongs to sockets is not there: TLS, sizes, compression.
+ * rules timeouts, pings and reconnecting. TLS, compression and limits of size belong to sockets: they are not there.
  *
  * ```ts
  * const network = yield* Network.make({ protocols: [Ocpp16], handlers: [CentralSystem] })
@@ -24,27 +24,27 @@ import { StationServer } from "../server/StationServer.ts"
 import type { Transport } from "../Transport.ts"
 import type * as Faults from "./Faults.ts"
 import { type Link, MemoryLink } from "./Link.ts"
-import { MemoryUpgrade } from "./MemoryUpgrade.ts"
+import { MemoryUpgrade } from "./network/MemoryUpgrade.ts"
 import * as Scripted from "./Scripted.ts"
 import { settled } from "./settled.ts"
 
-/** What a station says of itself when it dials. */
+/** A station that dials: its identity, its password, the rest of its upgrade request. */
 export interface Caller extends Pick<DialOptions, "identity" | "password" | "headers" | "query" | "handshakeTimeout"> {
   /** The URL of the CSMS. Only its path matters. Default `"ws://csms"`. */
   readonly endpoint?: string
 }
 
-/** What a station can be told. */
+/** Options of a station. */
 export interface StationOptions<R = never> extends Client.Options<R>, Caller {
-  /** What becomes of the messages on its link; the same as `network.link(identity).setFaults`. */
+  /** The policy of its link, as by `network.link(identity).setFaults`. */
   readonly faults?: Faults.Policy
 }
 
-/** What a scripted station can be told. */
+/** Options of a scripted station. */
 export interface ScriptedOptions extends Caller {
   /** The subprotocol that it speaks, and offers. */
   readonly protocol: Subprotocol
-  /** How long its expectations wait. Default 1,000 milliseconds of real time. */
+  /** The longest wait of an expectation, in milliseconds of real time. Default 1,000. */
   readonly patience?: number
 }
 
@@ -52,28 +52,28 @@ export interface ScriptedOptions extends Caller {
 export interface Network {
   /** The server. */
   readonly csms: Server.Server
-  /** A station, connected. Fails as `Client.make` does: with `UnexpectedHttpResponse` when the server refuses it. */
+  /** Connects a station. Fails as `Client.make` does: with `UnexpectedHttpResponse` when the server refuses it. */
   readonly station: <R = never>(
     options: StationOptions<R>,
   ) => Effect.Effect<Client.Client, Client.ConnectFailure, Scope.Scope | Exclude<R, Client.Client>>
-  /** A station that says what the test tells it to say, connected. */
+  /** Connects a station that follows the test's script. */
   readonly scripted: (options: ScriptedOptions) => Effect.Effect<Scripted.Peer<"station">, Client.ConnectFailure>
-  /** How a station dials, for `Client.makeWith` and `Client.makeUnconnected`. */
+  /** Dials as a station: for `Client.makeWith` and `Client.makeUnconnected`. */
   readonly dial: (caller: Caller) => Client.Dial
-  /** The line over which the connections of an identity go, the next ones included. */
+  /** The line of an identity, for all its connections, also those to come. */
   readonly link: (identity: string) => Link
 }
 
 /**
- * A server that does not listen, and the network to reach it. When the Scope closes, its calls fail, its stations are closed
- * with 1001, and no time has to pass for that.
+ * Makes a server that does not listen, and the network to reach it. When the Scope closes, its calls fail and its stations
+ * are closed with 1001, without time passing.
  */
 export const make = <R = never>(
   options: Server.Options<R> = {},
 ): Effect.Effect<Network, never, Scope.Scope | Exclude<R, Server.Station>> => Effect.flatMap(Server.make(options), of)
 
 /**
- * The network of a server that is there already, for instance the one that a Layer of yours provides.
+ * Makes the network of an existing server, for instance of one that a Layer of yours provides.
  *
  * @throws {TypeError} when the server was not made by `Server.make` or `Server.layer`.
  */
@@ -172,7 +172,7 @@ class MemoryNetwork implements Network {
     })
   }
 
-  /** Closes the server, and what does not hear of it. */
+  /** Closes the server, then cuts every link, for ends that cannot hear of it. */
   get end(): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
       for (const link of this.#links.values()) link.leave("csms", "station")

@@ -1,6 +1,6 @@
 /**
- * What programs that use this library import in their own tests, with any test runner: a CSMS and stations in memory, peers that
- * follow a script, faults of the network, generators of messages. Nothing opens a socket, and all time is the Effect `Clock`.
+ * Tools for the tests of your programs, with any test runner: a CSMS and stations in memory, peers that follow a script,
+ * faults of the network, generators of messages. Nothing opens a socket, and all time is the Effect `Clock`.
  */
 export * as arbitraries from "./arbitraries.ts"
 export * as Faults from "./Faults.ts"

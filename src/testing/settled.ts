@@ -1,14 +1,14 @@
-/** Waiting without time. */
+/** Waits without time passing. */
 import * as Effect from "effect/Effect"
 
-/** How many turns of the event loop the longest chain in memory takes, with room to spare: dial, auth, accept, first call. */
+/** Turns of the event loop, with room to spare for the longest chain in memory: dial, auth, accept, first call. */
 const turns = 10
 
 /**
- * Everything has happened that can happen without time passing.
+ * Succeeds when everything has happened that can happen without time passing.
  *
- * In memory a message needs no time, but it needs turns of the event loop: what is sent is received in a later microtask, a
- * connection reads one turn after it has opened. Whatever waits for the Effect `Clock` goes on waiting.
+ * In memory a message needs no time, but it needs turns of the event loop: it is received in a later microtask than it was
+ * sent, and a connection starts to read one turn after it has opened. Whatever waits for the Effect `Clock` goes on waiting.
  *
  * ```ts
  * yield* TestClock.adjust("10 seconds")

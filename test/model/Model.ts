@@ -1,14 +1,14 @@
 /**
- * What docs/architecture.md says of states, events and calls, as a machine that is told everything that happens and
- * throws at what must not.
+ * The rules of docs/architecture.md for states, events and calls, as a machine: it is told everything that happens, and
+ * throws when a rule is broken.
  *
  * It knows nothing of the implementation and keeps no time of its own.
  */
 
-/** The events of a connection's life, and what failed attempts add to them. */
+/** The events of a connection's life, and of failed attempts. */
 export type Life = "Connecting" | "ConnectFailure" | "Open" | "Disconnect" | "Closing" | "Close"
 
-/** Where a connection is: its states, and what lies between two events that come together. */
+/** The phases of a connection: its states, and the moments between two events that come together. */
 export type Phase = "idle" | "dialling" | "failed" | "open" | "lost" | "closing" | "ending"
 
 const transitions: Readonly<Record<Phase, Partial<Readonly<Record<Life, Phase>>>>> = {
@@ -21,7 +21,7 @@ const transitions: Readonly<Record<Phase, Partial<Readonly<Record<Life, Phase>>>
   ending: { Close: "idle" },
 }
 
-/** The number of the state when nothing is under way. Nothing rests at `ending`. */
+/** The number of the state in each phase when nothing is under way. Nothing rests at `ending`. */
 const stateAtRest: Readonly<Record<Phase, number>> = {
   idle: 3,
   dialling: 0,
@@ -32,7 +32,7 @@ const stateAtRest: Readonly<Record<Phase, number>> = {
   ending: Number.NaN,
 }
 
-/** How a call can end. */
+/** The end of a call. */
 export type Outcome =
   | { readonly _tag: "Success"; readonly value: unknown }
   | { readonly _tag: "RPCError"; readonly message: string }
@@ -46,7 +46,7 @@ export type Kind = "call" | "forgotten" | "send"
 interface Call {
   readonly kind: Kind
   readonly deadline: number
-  /** What was so when it was made. */
+  /** The phase, and the number of closings, when it was made. */
   readonly phase: Phase
   readonly closings: number
   /** The connection that carried it. */
@@ -72,7 +72,7 @@ export class Model {
   mayEnd = false
   /** Whether a lost connection is followed by another. */
   reconnects: boolean
-  /** Whether what waits may still leave though it is closing. */
+  /** Whether calls that wait may still leave though it is closing. */
   draining = false
   readonly calls: Array<Call> = []
   /** The connection that is open, or was the last. */
@@ -115,7 +115,7 @@ export class Model {
     this.#closings++
   }
 
-  /** Somebody closes it. */
+  /** Notes that the program closes it. */
   close({ awaitPending, force }: { readonly awaitPending: boolean; readonly force: boolean }): void {
     if (this.phase === "idle") return
     this.mayEnd = true
@@ -133,7 +133,7 @@ export class Model {
     if (call.outcome === undefined) call.aborted = true
   }
 
-  /** The peer answers a call; `connection` is where. */
+  /** Notes an answer of the peer's on a connection. */
   answered(index: number, answer: Outcome, connection: number): void {
     const call = this.#call(index)
     if (call.sentOn === connection && !this.isOver(connection)) call.answer ??= answer
@@ -143,7 +143,7 @@ export class Model {
     return connection < this.connection || (this.#ended >= connection && !this.draining)
   }
 
-  /** The request of a call is on the wire. */
+  /** Notes that the request of a call is on the wire. */
   transmitted(index: number, connection: number): void {
     const call = this.#call(index)
     const name = `${call.kind} ${index}`
@@ -180,7 +180,7 @@ export class Model {
     return sentOn === undefined && outcome === undefined && aborted !== true && deadline > this.now
   }
 
-  /** A call has ended. What it says of the connection is checked once the events have been told, too. */
+  /** Notes the end of a call. At rest, when the events have been told too, it is held against the connection's. */
   ended(index: number, outcome: Outcome): void {
     const call = this.#call(index)
     must(call.outcome === undefined, `${index} ends twice`)
@@ -203,13 +203,13 @@ export class Model {
     return this.calls.filter((call) => this.#waits(call)).length
   }
 
-  /** The peer has called. */
+  /** Notes a call of the peer's. */
   asked(messageId: string, connection: number): void {
     const key = `${connection} ${messageId}`
     this.#asked.set(key, (this.#asked.get(key) ?? 0) + 1)
   }
 
-  /** A call of the peer's is being answered. */
+  /** Notes an answer to a call of the peer's. */
   replied(messageId: string, connection: number): void {
     const key = `${connection} ${messageId}`
     const left = (this.#asked.get(key) ?? 0) - 1
@@ -218,7 +218,7 @@ export class Model {
     this.#asked.set(key, left)
   }
 
-  /** Everything that can happen without time passing has happened. */
+  /** Checks the rules for moments at which nothing more can happen without time passing. */
   atRest(state: number): void {
     must(stateAtRest[this.phase] === state, `the state is ${state} while it is ${this.phase}`)
     for (const [index, call] of this.calls.entries()) this.#checkAtRest(index, call)

@@ -10,18 +10,18 @@ export interface Certified {
   readonly key: string
 }
 
-/** What a certificate is to say. */
+/** The content of a certificate. */
 export interface Wish {
   /** The common name. */
   readonly name: string
   readonly algorithm?: "rsa" | "ecdsa"
-  /** Whether it was good for one day, five years ago. Default: good for two days from now. */
+  /** Whether it was valid for one day of the past. Default `false`: it is valid for two days from now. */
   readonly expired?: boolean
 }
 
-/** An authority of its own, which issues certificates for 127.0.0.1. */
+/** An authority that issues certificates for 127.0.0.1. */
 export interface Authority {
-  /** Its own certificate, in PEM: for those who trust it. */
+  /** Its own certificate, in PEM, for those who trust it. */
   readonly cert: string
   readonly issue: (wish: Wish) => Certified
 }

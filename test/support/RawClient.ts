@@ -2,24 +2,13 @@
 import { Buffer } from "node:buffer"
 import * as Net from "node:net"
 import * as Effect from "effect/Effect"
+import { codeOf, Opcode, readFrame } from "./frames.ts"
+import { upgradeOf } from "./handshake.ts"
 
-/** The opcodes of RFC 6455 §5.2. */
-export const Opcode = { Continuation: 0, Text: 1, Binary: 2, Close: 8, Ping: 9, Pong: 10 } as const
+export { frame, Opcode } from "./frames.ts"
 
-/** A short frame as a client sends it, masked with zeros. */
-export const frame = (opcode: number, payload: Uint8Array | string = "", fin = true): Buffer => {
-  const body = Buffer.from(payload)
-  if (body.length > 125) throw new RangeError(`a short frame has at most 125 bytes; got ${body.length}`)
-  return Buffer.concat([Buffer.from([(fin ? 0x80 : 0) | opcode, 0x80 | body.length, 0, 0, 0, 0]), body])
-}
-
-/** The lines of an upgrade request, and the blank one behind them. */
-export const upgradeRequest = (version = 13): Buffer => {
-  const headers = ["Host: localhost", "Connection: Upgrade", "Upgrade: websocket", `Sec-WebSocket-Version: ${version}`]
-  return Buffer.from(`GET /CP001 HTTP/1.1\r\n${headers.join("\r\n")}\r\nSec-WebSocket-Key: ${key}\r\n\r\n`)
-}
-
-const key = Buffer.alloc(16).toString("base64")
+/** An upgrade request of a version of the protocol. */
+export const upgradeRequest = (version = 13): Buffer => Buffer.from(upgradeOf("/CP001", [], { version }))
 
 /** Sends all chunks at once, and gives everything that comes back until the other end closes. */
 export const exchange = (port: number, ...chunks: ReadonlyArray<Uint8Array>): Effect.Effect<Buffer> =>
@@ -32,9 +21,8 @@ export const exchange = (port: number, ...chunks: ReadonlyArray<Uint8Array>): Ef
     return Effect.sync(() => socket.destroy())
   })
 
-/** The code of the close frame that follows the head of the server's HTTP answer; 1005 when it has none. */
+/** The code of the close frame that follows the head of the server's HTTP answer; `NaN` when another frame does. */
 export const closeCode = (received: Buffer): number => {
-  const frames = received.subarray(received.indexOf("\r\n\r\n") + 4)
-  if (frames[0] !== (0x80 | Opcode.Close)) return Number.NaN
-  return frames.length < 4 ? 1005 : frames.readUInt16BE(2)
+  const first = readFrame(received.subarray(received.indexOf("\r\n\r\n") + 4))?.frame
+  return first?.opcode === Opcode.Close ? codeOf(first) : Number.NaN
 }

@@ -1,7 +1,8 @@
-/** One end of a WebSocket that says what the test tells it to say, and nothing else. */
-import { Buffer } from "node:buffer"
+/** One end of a WebSocket that sends only the messages of the test. */
 import { onTestFinished } from "@effect/vitest"
 import { type ClientOptions, WebSocket } from "ws"
+
+export { basic } from "./handshake.ts"
 
 export class RawSocket {
   readonly socket: WebSocket
@@ -27,13 +28,13 @@ export class RawSocket {
     this.socket.send(typeof frame === "string" ? frame : JSON.stringify(frame))
   }
 
-  /** The next frame that came, parsed. */
+  /** Receives the next frame, parsed. */
   receive(): Promise<any> {
     if (this.#received.length > 0) return Promise.resolve(this.#received.shift())
     return new Promise((resolve) => this.#readers.push(resolve))
   }
 
-  /** Succeeds when the peer has read everything that was sent, and we everything that it had sent before that. */
+  /** Resolves when the peer has read everything that was sent, and this end everything that the peer had sent before. */
   settled(): Promise<void> {
     return new Promise((resolve) => {
       this.socket.once("pong", () => resolve())
@@ -41,13 +42,13 @@ export class RawSocket {
     })
   }
 
-  /** The frames that came and that nobody has asked for. */
+  /** The frames that came and were not received. */
   get unread(): ReadonlyArray<any> {
     return this.#received
   }
 }
 
-/** A station written out by hand, connected. */
+/** Connects a station that is written out by hand. */
 export const rawStation = async (
   endpoint: string,
   { identity = "CP001", protocols = [], ...options }: ClientOptions & { identity?: string; protocols?: string[] } = {},
@@ -58,7 +59,3 @@ export const rawStation = async (
   await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject))
   return raw
 }
-
-/** The value of an Authorization header. */
-export const basic = (user: string, password: string | Uint8Array): string =>
-  `Basic ${Buffer.concat([Buffer.from(`${user}:`), Buffer.from(password)]).toString("base64")}`

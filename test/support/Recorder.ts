@@ -1,9 +1,9 @@
-/** A listener that writes down what a transport tells it. */
+/** A listener that records the events of a transport. */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { Transport } from "../../src/Transport.ts"
 
-/** One thing that a transport told its owner. */
+/** One event of a transport. */
 export type Event =
   | readonly ["message", text: string]
   | readonly ["pong"]
@@ -11,7 +11,7 @@ export type Event =
   | readonly ["error", message: string]
   | readonly ["close", code: number, reason: string]
 
-/** Starts to listen, and gives the events in their order. */
+/** Starts to listen, and gives the events in order. */
 export const record = (transport: Transport): Effect.Effect<Queue.Queue<Event>> =>
   Effect.map(Queue.unbounded<Event>(), (events) => {
     const write = (event: Event) => void Queue.offerUnsafe(events, event)
@@ -25,7 +25,7 @@ export const record = (transport: Transport): Effect.Effect<Queue.Queue<Event>> 
     return events
   })
 
-/** The events up to and with the close. */
+/** Waits for the close, and gives the events up to it. */
 export const untilClose = Effect.fnUntraced(function* (events: Queue.Queue<Event>) {
   const all: Array<Event> = []
   while (all.at(-1)?.[0] !== "close") all.push(yield* Queue.take(events))

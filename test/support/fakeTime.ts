@@ -1,10 +1,10 @@
 /** Time that passes only when a test says so; sockets go on as ever. */
 import { onTestFinished, vi } from "@effect/vitest"
 
-/** How much later than asked it may get: a timer that rings a little early is set again. */
+/** Milliseconds that pass beyond those asked for: a timer that rings a little early is set again. */
 export const lateness = 5
 
-/** From now on, and until the test ends. Whatever keeps time must be made after this. */
+/** Stops time until the test ends. Make everything that keeps time after this. */
 export const fakeTime = () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date", "performance"] })
   // Effect holds on to `process.hrtime` itself, so that is not replaced but what it says.

@@ -1,4 +1,4 @@
-/** A server of one subprotocol whose stations connect in memory: time is the test's, and nothing listens. */
+/** A server of one subprotocol with stations in memory: nothing listens, and time is the test's. */
 import * as Effect from "effect/Effect"
 import type * as Handlers from "../../src/Handlers.ts"
 import type * as Protocol from "../../src/Protocol.ts"
@@ -7,7 +7,7 @@ import * as Network from "../../src/testing/Network.ts"
 
 type StationOptions<R> = Partial<Network.StationOptions<R>>
 
-/** A station of a server that exists. */
+/** Connects a station to an existing server. */
 export const connectTo = (server: Server.Server, identity: string, protocol: Protocol.Protocol) =>
   Effect.flatMap(Network.of(server), (network) =>
     network.station({ identity, protocols: [protocol], reconnect: false }),

@@ -1,4 +1,4 @@
-/** Servers and clients of the promise face on 127.0.0.1, all of which end with the test that made them. */
+/** Servers and clients of the promise face on 127.0.0.1. They end with the test that made them. */
 import type * as Http from "node:http"
 import type { AddressInfo } from "node:net"
 import { onTestFinished } from "@effect/vitest"
@@ -26,7 +26,7 @@ export const listening = async (options: RPCServerOptions = {}) => {
   return { server, httpServer, endpoint: endpointOf(httpServer) }
 }
 
-/** A client and what the server has of it, connected. `prepare` sees the server's side before anything is read. */
+/** Connects a client to a server, and gives both ends. `prepare` sees the server's end before anything is read. */
 export const connected = async (
   serverOptions: RPCServerOptions = {},
   clientOptions: Partial<RPCClientOptions> = {},

@@ -1,4 +1,4 @@
-/** The published `ocpp-rpc`, which is plain JavaScript and whose types are wrong: what its README says, as types. */
+/** The published `ocpp-rpc`, typed by its README: it is plain JavaScript, and the types that exist for it are wrong. */
 import type { EventEmitter } from "node:events"
 import type { Server } from "node:http"
 import { createRequire } from "node:module"

@@ -22,7 +22,7 @@ export const Echo = Protocol.make(
   { extendedFrames: true },
 )
 
-/** The other end of a connection, written out by hand: what it got, and whatever it likes to send. */
+/** The other end of a connection, written out by hand: it keeps what it gets, and sends what the test says. */
 export class RawPeer {
   readonly transport: Transport.Transport
   readonly received: Array<string> = []
@@ -48,13 +48,13 @@ export class RawPeer {
     )
   }
 
-  /** What was received since the last time this was asked, parsed. */
+  /** Takes the frames that were received since the last time, parsed. */
   take(): ReadonlyArray<ReadonlyArray<any>> {
     return this.received.splice(0).map((message) => JSON.parse(message))
   }
 }
 
-/** Dials in memory, at once; whom it has reached is there to be looked at. */
+/** Dials in memory, at once. The peers that it has reached are there to be looked at. */
 export const dialling = () => {
   const peers: Array<RawPeer> = []
   const dial = () =>
@@ -66,7 +66,7 @@ export const dialling = () => {
   return { dial, peers }
 }
 
-/** The same transport, but for what the test decides. */
+/** A transport with some members of the test's in place of its own. */
 export const altered = (transport: Transport.Transport, own: Partial<Transport.Transport>): Transport.Transport =>
   new Proxy(transport, {
     get: (target, key) => {
@@ -76,7 +76,7 @@ export const altered = (transport: Transport.Transport, own: Partial<Transport.T
     },
   })
 
-/** A connection of ours (we are the CSMS, unless it does not matter) and a hand-written peer at its other end. */
+/** Connects: the CSMS is ours, the peer at the other end is written out by hand. */
 export const connect = Effect.fnUntraced(function* <R = never>(
   options: Connection.Options & {
     readonly handlers?: ReadonlyArray<Handlers.Handlers<"station", R>>

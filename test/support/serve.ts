@@ -6,10 +6,12 @@ import * as Server from "../../src/Server.ts"
 import * as Network from "../../src/testing/Network.ts"
 import { Echo } from "./rawPeer.ts"
 
-/** What a server does unless a test says otherwise. */
+export { upgradeLines, upgradeOf } from "./handshake.ts"
+
+/** The options of a server, unless a test gives others. */
 const csms = { protocols: [Echo], handlers: [Handlers.make(Echo, { Echo: Effect.succeed })] }
 
-/** What a station does unless a test says otherwise. */
+/** The options of a station, unless a test gives others. */
 const station = { protocols: [Echo], reconnect: false } as const
 
 /** A server on a free port, and a way to connect to it as some station. */
@@ -40,21 +42,6 @@ export const next = <Tag extends Server.Event["_tag"]>(server: Server.Server, ta
     return Effect.sync(unsubscribe)
   })
 
-/** The same, listened for at once. */
+/** The same, but it listens at once. */
 export const soon = <Tag extends Server.Event["_tag"]>(server: Server.Server, tag: Tag) =>
   Effect.forkChild(next(server, tag), { startImmediately: true })
-
-/** The lines of an upgrade request. */
-export const upgradeLines = (path: string, headers: ReadonlyArray<string> = []): ReadonlyArray<string> => [
-  `GET ${path} HTTP/1.1`,
-  "Host: localhost",
-  "Connection: Upgrade",
-  "Upgrade: websocket",
-  "Sec-WebSocket-Version: 13",
-  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-  ...headers,
-]
-
-/** An upgrade request as text. */
-export const upgradeOf = (path: string, headers?: ReadonlyArray<string>) =>
-  [...upgradeLines(path, headers), "", ""].join("\r\n")

@@ -2,8 +2,8 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
 /**
- * Until the Scope closes, exceptions that nobody catches are collected instead of failing the run. The Scope closes only
- * after `expected` of them have come: each is thrown in a turn of its own.
+ * Collects exceptions that nobody catches until the Scope closes; otherwise they would fail the run. The Scope closes when
+ * `expected` of them have come: each is thrown in a turn of its own.
  */
 export const collectUncaught = (expected: number): Effect.Effect<ReadonlyArray<unknown>, never, Scope.Scope> =>
   Effect.map(

@@ -1,7 +1,7 @@
-/** Arrays as they come from the wire: frames, and frames that something has happened to. */
+/** Generators of arrays as they come from the wire: frames, and frames that were damaged. */
 import * as fc from "fast-check"
 
-/** Nested deeper, or as deep, as a payload may. */
+/** Values that nest as deep as a payload may, or deeper. */
 const deep = fc.tuple(fc.constantFrom(10, 64, 65, 66, 200), fc.boolean()).map(([levels, object]) => {
   let value: unknown = 1
   for (let level = 0; level < levels; level++) value = object ? { a: value } : [value]
@@ -22,7 +22,7 @@ const value = fc.oneof(
 
 const object = fc.dictionary(string, value, { maxKeys: 4 })
 
-/** A well-formed frame of any of the five types, as its JSON array. */
+/** Well-formed frames of all five types, as their JSON arrays. */
 export const frameArray: fc.Arbitrary<ReadonlyArray<unknown>> = fc.oneof(
   fc.tuple(fc.constantFrom(2, 6), string, string, value),
   fc.tuple(fc.constant(3), string, value),
@@ -39,7 +39,7 @@ const changes: Readonly<Record<string, Change>> = {
   cut: (array, at) => array.slice(0, at),
 }
 
-/** An array one of whose elements was dropped, swapped, replaced or added, or that ends early. */
+/** Arrays with an element dropped, swapped, replaced or added, or that end early. */
 export const mutated = (arrays: fc.Arbitrary<ReadonlyArray<unknown>>): fc.Arbitrary<ReadonlyArray<unknown>> =>
   fc
     .tuple(

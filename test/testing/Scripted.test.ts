@@ -26,7 +26,7 @@ const stationAndCsms = Effect.fnUntraced(function* <R = never>(options: Partial<
   return { csms, client, peer: yield* csms.accept }
 })
 
-/** What an expectation that is not met fails with. */
+/** The failure of an expectation that is not met. */
 const failureOf = <A, E>(effect: Effect.Effect<A, E | Scripted.ExpectationError>) =>
   Effect.flip(effect) as Effect.Effect<Scripted.ExpectationError>
 

@@ -10,7 +10,7 @@ const Other = Protocol.make("other1.0", [])
 
 type Says = Partial<Client.WebSocketOptions>
 
-/** What each of some stations that connect one after the other gets. */
+/** The outcomes of some stations that connect one after the other. */
 const cases: Readonly<Record<string, readonly [Server.Options, ...ReadonlyArray<Says>]>> = {
   "is let in": [{}, {}],
   "asks for another subprotocol": [{}, { protocols: [Other] }],
@@ -41,7 +41,7 @@ const cases: Readonly<Record<string, readonly [Server.Options, ...ReadonlyArray<
   ],
 }
 
-/** What can be said of an outcome whatever the way. */
+/** The part of an outcome that does not depend on the way. */
 const outcome = (exit: Client.Client | Client.ConnectFailure) => {
   if (!("_tag" in exit)) return { state: exit.state, protocol: exit.protocol }
   const { _tag, message } = exit

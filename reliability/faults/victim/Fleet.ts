@@ -1,27 +1,22 @@
 /** Many stations, whose identities are numbered. */
-import type { CallSetup, FleetSetup, Options, Tally } from "../Program.ts"
-import { EffectStation } from "./effectFace.ts"
-import { PromiseStation } from "./promiseFace.ts"
+import { inParallel } from "../../support/inParallel.ts"
+import { pause as sleep } from "../../support/waiting.ts"
+import type { CallSetup, FleetSetup, Options, Tally } from "./commands.ts"
 import { count, payloadOf, Subject, settle } from "./Subject.ts"
+import { makeStation } from "./table.ts"
 
-/** So many connect or close at a time: ten thousand in one turn would be half a second of work for who is at the other end. */
+type Station = ReturnType<typeof makeStation>
+
+/** The number that connect or close at a time: ten thousand in one turn would be half a second of work for the other end. */
 const together = 100
 
-const inTurns = async (size: number, work: (n: number) => Promise<void>): Promise<void> => {
-  let next = 0
-  const worker = async () => {
-    while (next < size) await work(next++)
-  }
-  await Promise.all(Array.from({ length: together }, worker))
-}
-
 export class Fleet extends Subject {
-  readonly #stations: Array<EffectStation | PromiseStation> = []
+  readonly #stations: Array<Station> = []
 
   async start({ count: size, identity = "FLEET", ...setup }: FleetSetup): Promise<Tally> {
     const tags: Record<string, number> = {}
-    await inTurns(size, async (n) => {
-      const station = setup.face === "promise" ? new PromiseStation() : new EffectStation()
+    await inParallel(size, together, async (n) => {
+      const station = makeStation(setup)
       station.passOn = (tag, text) => this.see(tag, `${identity}${n}`, text)
       this.#stations[n] = station
       count(tags, await settle(station.start({ ...setup, identity: `${identity}${n}` })))
@@ -33,7 +28,7 @@ export class Fleet extends Subject {
     return this.#stations.reduce((sum, { connected }) => sum + connected, 0)
   }
 
-  /** Who calls is chosen by the call's number. */
+  /** Calls from the station that the call's number chooses. */
   call(setup: CallSetup): Promise<unknown> {
     const { n = 0 } = Object(setup.payload) as { readonly n?: number }
     return this.#stations[n % this.#stations.length]!.call(setup)
@@ -42,7 +37,7 @@ export class Fleet extends Subject {
   async callEach(setup: CallSetup & { readonly pause?: number }): Promise<Tally> {
     const { pause = 0, times = 1 } = setup
     const tags: Record<string, number> = {}
-    const work = async (station: EffectStation | PromiseStation, of: number) => {
+    const work = async (station: Station, of: number) => {
       // They do not all call at the same moment.
       if (pause > 0) await sleep((pause * of) / this.#stations.length)
       for (let n = 0; n < times; n++) {
@@ -57,7 +52,9 @@ export class Fleet extends Subject {
 
   async close(options: Options): Promise<Tally> {
     const tags: Record<string, number> = {}
-    await inTurns(this.#stations.length, async (n) => count(tags, await settle(this.#stations[n]!.close(options))))
+    await inParallel(this.#stations.length, together, async (n) =>
+      count(tags, await settle(this.#stations[n]!.close(options))),
+    )
     return tags
   }
 
@@ -65,5 +62,3 @@ export class Fleet extends Subject {
     return this.close({})
   }
 }
-
-const sleep = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis))

@@ -1,13 +1,11 @@
-/** A server or a station in the victim's process, and what is written down of it. */
-import type * as Library from "../../../src/index.ts"
-import type { CallSetup, Face, Options, Outcome, Seen } from "../Program.ts"
+/** A server or a station in the victim's process, with a record of what has happened to it. */
+import { library } from "../../processes/library.ts"
+import type { CallSetup, Face, Handled, Options, Outcome, Seen } from "./commands.ts"
 
-export const library: typeof Library = await import(new URL("../../../dist/index.js", import.meta.url).href)
-
-/** So much is kept of each kind; of what is over it is known how much it was. */
+/** The record holds so many of each kind, and the number of all. */
 const kept = 1_000
 
-/** What holds for all that is in this process. */
+/** Counts of everything in this process. */
 export const totals = {
   /** Handlers that run. */
   handlers: 0,
@@ -24,24 +22,24 @@ export abstract class Subject {
   readonly face: Face = "effect"
   readonly seen: Array<Seen> = []
   readonly counts = new Map<string, number>()
-  readonly handled: Array<{ readonly action: string; readonly payload: unknown; readonly messageId: string }> = []
+  readonly handled: Array<Handled> = []
   handledCount = 0
   authCount = 0
   readonly connectedAt: Array<number> = []
   readonly #numbers = new Set<string>()
-  /** How many numbered calls came twice. */
+  /** The number of numbered calls that came twice. */
   repeated = 0
 
-  /** Also told of every event. */
+  /** Is told of every event, too. */
   passOn: ((tag: string, text: string) => void) | undefined
 
-  /** How many connections there are. */
+  /** The number of its connections. */
   abstract readonly connected: number
   abstract call(setup: CallSetup, signal?: AbortSignal): Promise<unknown>
   abstract close(options: Options): Promise<unknown>
   abstract shutdown(): Promise<unknown>
 
-  /** An event was told; `texts` is what an operator would log. */
+  /** Records an event; `texts` are those that an operator would log. */
   see(tag: string, identity: string | undefined, ...texts: ReadonlyArray<unknown>): void {
     const count = (this.counts.get(tag) ?? 0) + 1
     this.counts.set(tag, count)
@@ -51,7 +49,7 @@ export abstract class Subject {
     this.seen.push({ tag, identity, text: texts.join(" ") })
   }
 
-  /** A handler begins; what is returned is called when it has ended, however often. */
+  /** Records that a handler begins. The returned function says that it has ended; only its first call counts. */
   arrive(action: string, payload: unknown, messageId: string): () => void {
     totals.handlers++
     if (action !== "Heartbeat") {
@@ -74,7 +72,7 @@ export abstract class Subject {
     this.#numbers.add(number)
   }
 
-  /** `auth` is asked; what is returned is called when it has decided, or is no longer asked. */
+  /** Records that `auth` is asked. The returned function says that it has decided; the signal, that it need not any more. */
   ask(signal: AbortSignal): () => void {
     this.authCount++
     totals.auths++
@@ -88,7 +86,7 @@ export abstract class Subject {
   }
 }
 
-/** How often what has come of it: by tag, `ok` for success. */
+/** Counts outcomes by tag, `ok` for success. */
 export const tally = (outcomes: ReadonlyArray<Outcome>): Record<string, number> => {
   const tags: Record<string, number> = {}
   for (const outcome of outcomes) count(tags, outcome)
@@ -100,7 +98,7 @@ export const count = (tags: Record<string, number>, outcome: Outcome): void => {
   tags[tag] = (tags[tag] ?? 0) + 1
 }
 
-/** Options of a socket of which the first frames cannot be sent. */
+/** Options of a socket that cannot send its first frames. */
 export const jammed = (frames: number) => {
   let left = frames
   return {
@@ -113,7 +111,7 @@ export const jammed = (frames: number) => {
 export const timeoutSignal = (millis: number | undefined): AbortSignal | undefined =>
   millis === undefined ? undefined : AbortSignal.timeout(millis)
 
-/** What a call of many sends. */
+/** The payload of the n-th of many calls. */
 export const payloadOf = ({ numbered = false, payload }: CallSetup, n: number): unknown =>
   numbered ? { ...(payload as object | undefined), n } : payload
 
@@ -147,7 +145,7 @@ const failure = (error: unknown, isTyped: (error: unknown) => boolean): Outcome 
   return { ok: false, tag, code, receivedCode, message }
 }
 
-/** How something has ended; until then its caller counts as waiting. */
+/** Waits for the end of something; until then its caller counts as waiting. */
 export const settle = async (
   promise: Promise<unknown>,
   isTyped: (error: unknown) => boolean = () => false,

@@ -5,18 +5,10 @@ import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import type * as Library from "../../../src/index.ts"
-import { type Auth, authNamed, behaviourNamed, type Verdict } from "../behaviours.ts"
-import type { CallSetup, Options, ServerSetup, StationSetup } from "../Program.ts"
-import {
-  defaultHandlers,
-  everyProtocol,
-  jammed,
-  library,
-  messageOf,
-  Subject,
-  timeoutSignal,
-  totals,
-} from "./Subject.ts"
+import { library } from "../../processes/library.ts"
+import { type Auth, authNamed, behaviourNamed, type Verdict } from "./behaviours.ts"
+import type { CallSetup, Options, ServerSetup, StationSetup } from "./commands.ts"
+import { defaultHandlers, everyProtocol, jammed, messageOf, Subject, timeoutSignal, totals } from "./Subject.ts"
 
 const { Backoff, Client, createRPCError, Handlers, isRPCError, Ocpp16, Ocpp201, Ocpp21, Server } = library
 
@@ -38,7 +30,7 @@ const runIn = <A>(scope: Scope.Scope, effect: Effect.Effect<A, unknown, Scope.Sc
 const protocolsNamed = (names: ReadonlyArray<string> = everyProtocol) =>
   names.map((name) => [Ocpp16, Ocpp201, Ocpp21].find((known) => known.name === name) ?? library.Protocol.make(name, []))
 
-/** Who is calling. */
+/** The station that is calling. */
 type Caller = Effect.Effect<{
   readonly identity: string
   readonly call: (action: string, payload?: unknown) => Effect.Effect<unknown, unknown>

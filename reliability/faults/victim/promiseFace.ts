@@ -3,9 +3,10 @@ import type { AddressInfo } from "node:net"
 import type * as Library from "../../../src/index.ts"
 import type { Handler } from "../../../src/promise/RPCClient.ts"
 import type { AuthCallback } from "../../../src/promise/RPCServer.ts"
-import { type Auth, authNamed, behaviourNamed } from "../behaviours.ts"
-import type { CallSetup, Options, ServerSetup, StationSetup } from "../Program.ts"
-import { defaultHandlers, everyProtocol, jammed, library, Subject, timeoutSignal } from "./Subject.ts"
+import { library } from "../../processes/library.ts"
+import { type Auth, authNamed, behaviourNamed } from "./behaviours.ts"
+import type { CallSetup, Options, ServerSetup, StationSetup } from "./commands.ts"
+import { defaultHandlers, everyProtocol, jammed, Subject, timeoutSignal } from "./Subject.ts"
 
 const { createRPCError, RPCClient, RPCServer } = library
 
