@@ -24,6 +24,7 @@ import * as Environment from "./connection/Environment.ts"
 import { detachable } from "./connection/Peer.ts"
 import type { ConnectionOptions } from "./connection/Settings.ts"
 import * as Streams from "./connection/Streams.ts"
+import { detached } from "./connection/Tracing.ts"
 
 export { ConnectError, UnexpectedHttpResponse } from "./ConnectError.ts"
 export { type ConnectFailure, connectionUrl, type Dial, type DialOptions, dialler } from "./client/dial.ts"
@@ -67,7 +68,7 @@ export const makeUnconnected = <R = never>(
   options: Options<R>,
 ): Effect.Effect<Client, never, Scope.Scope | Exclude<R, Client>> =>
   Effect.gen(function* () {
-    const context = (yield* Effect.context<Exclude<R, Client>>()) as Context.Context<never>
+    const context = detached((yield* Effect.context<Exclude<R, Client>>()) as Context.Context<never>)
     const client = new ReconnectingClient(dial, options as Options, Environment.of(context, Streams), (self) =>
       Context.add(context, Client, self),
     )

@@ -15,6 +15,7 @@ import { OpenConnection } from "./connection/OpenConnection.ts"
 import { type Checks, checkOptions, handlers, record, text, whenRead } from "./connection/OptionChecks.ts"
 import { type ConnectionOptions, connectionOptions, settings } from "./connection/Settings.ts"
 import * as Streams from "./connection/Streams.ts"
+import { detached } from "./connection/Tracing.ts"
 import * as Handlers from "./Handlers.ts"
 import type * as Protocol from "./Protocol.ts"
 import type { Transport } from "./Transport.ts"
@@ -58,7 +59,7 @@ export const make = <Self extends Side, R = never>(
   Effect.gen(function* () {
     checkOptions(options, makeOptions)
     // The services that handlers require are in it.
-    const context = (yield* Effect.context<R>()) as Context.Context<never>
+    const context = detached((yield* Effect.context<R>()) as Context.Context<never>)
     const root = Scope.makeUnsafe()
     const connection = new OpenConnection<Self>(
       {

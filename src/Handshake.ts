@@ -3,6 +3,7 @@
  */
 import { Buffer } from "node:buffer"
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http"
+import { type Resolve, resolver } from "./server/addresses.ts"
 import * as Target from "./server/target.ts"
 
 export type { Options } from "./server/target.ts"
@@ -28,18 +29,40 @@ export interface Handshake {
   readonly request: IncomingMessage
 }
 
+/** How an upgrade request is read. */
+export interface ReadOptions extends Target.Options {
+  /** Resolves the address of the peer. Default: that of the socket. */
+  readonly resolve?: Resolve
+  /** Finds the identity where it is not the last segment of the path; `undefined` when there is none. */
+  readonly identify?: ((request: IncomingMessage) => string | undefined) | undefined
+}
+
+const addressOfSocket = resolver()
+
 /**
  * Reads an upgrade request. `undefined` when its target is no endpoint with an identity.
  *
  * @param options what may be in an identity
  */
-export const read = (request: IncomingMessage, options?: Target.Options): Handshake | undefined => {
+export const read = (request: IncomingMessage, options: ReadOptions = {}): Handshake | undefined => {
+  const { identify, resolve = addressOfSocket } = options
+  if (identify !== undefined) {
+    const identity = identify(request)
+    const path = (request.url ?? "").split("?", 1)[0] ?? ""
+    const isUsable = typeof identity === "string" && isIdentity(identity)
+    return isUsable ? new RequestHandshake(identity, path, request, resolve) : undefined
+  }
   const target = Target.read(request.url ?? "", options)
-  return target._tag === "Target" ? new RequestHandshake(target.identity, target.endpoint, request) : undefined
+  return target._tag === "Target" ? new RequestHandshake(target.identity, target.endpoint, request, resolve) : undefined
 }
 
+/** Whether a program's own identity can be one: of 1 to 255 characters, none of them a control character. */
+const isIdentity = (identity: string): boolean =>
+  identity !== "" && identity.length <= Target.maxIdentityLength && !/\p{Cc}/u.test(identity)
+
 /** Why an upgrade request cannot be read; empty when it can. */
-export const faultOf = (request: IncomingMessage, options?: Target.Options): string => {
+export const faultOf = (request: IncomingMessage, options: ReadOptions = {}): string => {
+  if (options.identify !== undefined) return "the request names no charging station"
   const target = Target.read(request.url ?? "", options)
   return target._tag === "Fault" ? target.reason : ""
 }
@@ -49,9 +72,11 @@ class RequestHandshake implements Handshake {
   readonly identity: string
   readonly endpoint: string
   readonly request: IncomingMessage
+  readonly #resolve: Resolve
   #protocols: ReadonlySet<string> | undefined
 
-  constructor(identity: string, endpoint: string, request: IncomingMessage) {
+  constructor(identity: string, endpoint: string, request: IncomingMessage, resolve: Resolve) {
+    this.#resolve = resolve
     this.identity = identity
     this.endpoint = endpoint
     this.request = request
@@ -73,7 +98,7 @@ class RequestHandshake implements Handshake {
   }
 
   get remoteAddress(): string | undefined {
-    return this.request.socket.remoteAddress
+    return this.#resolve(this.request.socket.remoteAddress, this.request.headers)
   }
 
   get headers(): IncomingHttpHeaders {

@@ -18,6 +18,7 @@ import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
 import { type BootOptions, Gate } from "./boot/Gate.ts"
+import { clip } from "./connection/Tracing.ts"
 import * as Handlers from "./Handlers.ts"
 import { type RPCError, RPCGenericError } from "./RPCError.ts"
 import { Station } from "./Server.ts"
@@ -83,7 +84,12 @@ export const log = <R>(handlers: Handlers.Handlers<"station", R>): Handlers.Hand
       const logExit = Effect.fnUntraced(function* (exit: Exit.Exit<unknown, RPCError>) {
         const duration = Duration.format(Duration.millis((yield* Clock.currentTimeMillis) - startedAt))
         const line = exit._tag === "Success" ? ["answered"] : [outcomeOf(exit.cause), exit.cause]
-        yield* Effect.annotateLogs(Effect.logDebug(...line), { identity, action, messageId, duration })
+        yield* Effect.annotateLogs(Effect.logDebug(...line), {
+          identity: clip(identity),
+          action: clip(action),
+          messageId: clip(messageId),
+          duration,
+        })
       })
       return yield* Effect.onExit(handle, logExit)
     }),

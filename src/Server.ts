@@ -28,7 +28,7 @@ import type { CallFailure } from "./connection/OutboundCall.ts"
 import { detachable } from "./connection/Peer.ts"
 import * as Streams from "./connection/Streams.ts"
 import * as supervised from "./connection/supervised.ts"
-import { clip } from "./connection/Tracing.ts"
+import { clip, detached } from "./connection/Tracing.ts"
 import type { Handshake } from "./Handshake.ts"
 import type { ListenError, ListenOptions } from "./server/HttpServer.ts"
 import type { ServerOptions } from "./server/options.ts"
@@ -105,7 +105,7 @@ export const make = <R = never>(
   options: Options<R> = {},
 ): Effect.Effect<Server, never, Scope.Scope | Exclude<R, Station>> =>
   Effect.gen(function* () {
-    const context = (yield* Effect.context<Exclude<R, Station>>()) as Context.Context<never>
+    const context = detached((yield* Effect.context<Exclude<R, Station>>()) as Context.Context<never>)
     const contextOf = (station: Station) => Context.add(context, Station, station)
     const server = new StreamingServer(options as Options, Environment.of(context, Streams), context, contextOf)
     yield* Effect.addFinalizer(() => server.shutdown)
@@ -200,7 +200,7 @@ const logEvent = (event: Event): Effect.Effect<void> => {
         identity: event.identity,
         reason: event.error.message,
         ...(event.error instanceof Rejected ? { status: event.error.code } : undefined),
-        path: clip(event.request.url?.split("?", 1)[0] ?? ""),
+        path: event.request.url?.split("?", 1)[0] ?? "",
         remoteAddress: event.request.socket.remoteAddress,
       })
     case "ServerError":
@@ -210,5 +210,11 @@ const logEvent = (event: Event): Effect.Effect<void> => {
   }
 }
 
+/** Words of a peer are escaped and clipped: they must not forge a line. */
 const annotated = (log: Effect.Effect<void>, annotations: Readonly<Record<string, unknown>>): Effect.Effect<void> =>
-  Effect.annotateLogs(log, annotations)
+  Effect.annotateLogs(
+    log,
+    Object.fromEntries(
+      Object.entries(annotations).map(([name, value]) => [name, typeof value === "string" ? clip(value) : value]),
+    ),
+  )

@@ -190,15 +190,32 @@ export interface Acceptor {
    * Completes the opening handshake.
    *
    * @param protocol the subprotocol to agree on; it must be one that the client offers
-   * @returns the transport, or `undefined` when the request was no valid opening handshake and has been answered so
+   * @returns the transport, or why the request is no valid opening handshake: then it has not been answered
    */
   readonly accept: (
     request: IncomingMessage,
     socket: Duplex,
     head: Uint8Array,
     protocol: string | undefined,
-  ) => Transport | undefined
+  ) => Transport | Unacceptable
 }
+
+/** An opening handshake that cannot be completed, as an HTTP answer. */
+export interface Unacceptable {
+  readonly code: number
+  readonly message: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Says whether an acceptor has completed the opening handshake. */
+export const isTransport = (result: Transport | Unacceptable): result is Transport => "listen" in result
+
+/** The status and headers for the reasons that `ws` gives in words; 400 for all others (RFC 6455 §4.2.1, §4.4). */
+const unacceptable = (message: string): Unacceptable => ({
+  code: message === "Invalid HTTP method" ? 405 : 400,
+  message,
+  headers: message.includes("Sec-WebSocket-Version") ? { "Sec-WebSocket-Version": "13, 8" } : {},
+})
 
 /** An acceptor with its own limits. `webSocket` is anything else that `ws` takes. */
 export const makeAcceptor = (
@@ -207,6 +224,11 @@ export const makeAcceptor = (
   const { perMessageDeflate = true, webSocket } = options
   if (webSocket?.verifyClient !== undefined || webSocket?.handleProtocols != null) {
     throw new TypeError("webSocket must not have verifyClient or handleProtocols: that is what auth decides")
+  }
+  if (webSocket?.clientTracking === true) {
+    throw new TypeError(
+      "webSocket must not have clientTracking: ws would keep every socket; the server knows its stations",
+    )
   }
   const chosen = new WeakMap<IncomingMessage, string | undefined>()
   const server = new Ws.WebSocketServer<typeof Socket>({
@@ -220,20 +242,26 @@ export const makeAcceptor = (
     handleProtocols: (_, request) => chosen.get(request) ?? false,
   })
   const abilities = server.options.perMessageDeflate
+  let refuse: (error: Error) => void = () => {}
+  // With a listener `ws` leaves the answer to us, who know the reason then.
+  server.on("wsClientError", (error) => refuse(error))
   return {
     accept: (request, socket, head, protocol) => {
       const acceptable = abilities ? withOneOffer(request, abilities === true ? {} : abilities) : request
       chosen.set(acceptable, protocol)
-      let transport: Transport | undefined
+      let result: Transport | Unacceptable = unacceptable("the socket has been upgraded already")
+      refuse = ({ message }) => {
+        result = unacceptable(message)
+      }
       server.handleUpgrade(
         acceptable,
         socket,
         Buffer.from(head.buffer, head.byteOffset, head.byteLength),
         (accepted) => {
-          transport = new SocketTransport(accepted, socket)
+          result = new SocketTransport(accepted, socket)
         },
       )
-      return transport
+      return result
     },
   }
 }

@@ -14,6 +14,7 @@ export { State } from "./connection/Lifecycle.ts"
 export {
   type Checks,
   callback,
+  changedBy,
   checkOptions,
   flag,
   list,

@@ -22,7 +22,7 @@ const serve = Effect.fnUntraced(function* (options?: Parameters<typeof WebSocket
   const acceptor = WebSocket.makeAcceptor(options)
   const server = yield* Servers.http((request, socket, head) => {
     const transport = acceptor.accept(request, socket, head, protocol)
-    if (transport !== undefined) Queue.offerUnsafe(accepted, { transport, request })
+    if (WebSocket.isTransport(transport)) Queue.offerUnsafe(accepted, { transport, request })
   })
   return { ...server, accepted, next: Queue.take(accepted) }
 })
@@ -519,24 +519,33 @@ describe("an acceptor", () => {
     }),
   )
 
-  it.live("answers what is no valid opening handshake, and gives no transport", () =>
+  it.live("says what is wrong with an invalid opening handshake, and leaves the answer to others", () =>
     Effect.gen(function* () {
-      const server = yield* serve()
-      expect((yield* exchange(server.port, upgradeRequest(12))).toString()).toMatch(/^HTTP\/1\.1 4\d\d /)
-      expect(yield* Queue.size(server.accepted)).toBe(0)
+      const result = yield* Deferred.make<unknown>()
+      const acceptor = WebSocket.makeAcceptor()
+      const server = yield* Servers.http((request, socket, head) => {
+        Deferred.doneUnsafe(result, Effect.succeed(acceptor.accept(request, socket, head, undefined)))
+        socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")
+      })
+      expect((yield* exchange(server.port, upgradeRequest(12))).toString()).toMatch(/^HTTP\/1\.1 400 /)
+      expect(yield* Deferred.await(result)).toEqual({
+        code: 400,
+        message: "Missing or invalid Sec-WebSocket-Version header",
+        headers: { "Sec-WebSocket-Version": "13, 8" },
+      })
     }),
   )
 
   it.live("survives a socket that is gone already", () =>
     Effect.gen(function* () {
-      const result = yield* Deferred.make<Transport | undefined>()
+      const result = yield* Deferred.make<unknown>()
       const acceptor = WebSocket.makeAcceptor()
       const server = yield* Servers.http((request, socket, head) => {
         socket.destroy()
         Deferred.doneUnsafe(result, Effect.succeed(acceptor.accept(request, socket, head, undefined)))
       })
       yield* exchange(server.port, upgradeRequest())
-      expect(yield* Deferred.await(result)).toBeUndefined()
+      expect(yield* Deferred.await(result)).toMatchObject({ code: 400 })
     }),
   )
 })

@@ -1,6 +1,7 @@
 /** The rules of docs/architecture.md: who may import whom, no circles, nothing of Node's where a browser is to follow. */
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "@effect/vitest"
+import { State, table } from "../src/connection/Lifecycle.ts"
 import { circlesOf, type Module, parseModule, reachedFrom, readModules } from "./support/modules.ts"
 
 /** From the bottom to the top: a room imports from its own line or from those above it in this list. */
@@ -213,4 +214,28 @@ describe("the checks of the rules", () => {
     ]
     expect(usesOfNode(parsed({ "connection/New": text.join("\n") }))).toEqual([])
   })
+})
+
+it("docs/architecture.md shows the table of states that the code runs", () => {
+  const text = readFileSync(`${root}../docs/architecture.md`, "utf8")
+  const [, shown = ""] = text.split(/<!-- lifecycle: .* -->/)
+  const rows = shown
+    .split("\n## ", 1)[0]!
+    .split("\n")
+    .filter((line) => /^\| [a-z]+ \| [A-Z]/.test(line))
+  const states = Object.entries(State)
+  const expected = Object.entries(table).map(([phase, { calls, handles, state, steps }]) => {
+    const name = states.find(([, number]) => number === state)?.[0]
+    const ways = Object.entries(steps).map(([step, next]) => `${step}: ${next}`)
+    return `| ${phase} | ${name} | ${calls} | ${handles ? "handled" : "refused"} | ${ways.join(", ")} |`
+  })
+  expect(rows).toEqual(expected)
+})
+
+it("docs/architecture.md explains at most 25 words", () => {
+  const text = readFileSync(`${root}../docs/architecture.md`, "utf8")
+  const glossary = text.slice(text.indexOf("## The words"), text.indexOf("## Where does"))
+  const words = glossary.split("\n").filter((line) => line.startsWith("| ") && !/^\| (word|---)/.test(line))
+  expect(words.length).toBeGreaterThan(15)
+  expect(words.length).toBeLessThanOrEqual(25)
 })

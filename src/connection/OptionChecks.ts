@@ -46,6 +46,16 @@ export const handlers: Check = (name, value) => {
   if (typeof value !== "function") handlersList(name, value)
 }
 
+/** Options without those that are `undefined`: these are not given. */
+export const given = <O extends object>(options: O): { [K in keyof O]: Exclude<O[K], undefined> } =>
+  // What is left has no undefined.
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof O]: Exclude<O[K], undefined>
+  }
+
+/** Some options, changed by those of others that are given. */
+export const changedBy = <O extends object>(options: O, changes: Partial<O>): O => ({ ...options, ...given(changes) })
+
 export const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 
 const unknownOption = (name: string, key: string, known: ReadonlyArray<string>): string => {

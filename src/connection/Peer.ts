@@ -13,7 +13,7 @@ import type { Event, FrameEvent, Life } from "./Event.ts"
 import { Hub, type Observer } from "./Hub.ts"
 import { Lifecycle, State, type Step } from "./Lifecycle.ts"
 import type { Metrics } from "./Metrics.ts"
-import { type Checks, callback, checkOptions, flag, whenRead } from "./OptionChecks.ts"
+import { type Checks, callback, changedBy, checkOptions, flag, whenRead } from "./OptionChecks.ts"
 import { type Caller, Outbound } from "./Outbound.ts"
 import type { CallFailure, Request } from "./OutboundCall.ts"
 import type { Host, Rpc } from "./Rpc.ts"
@@ -102,10 +102,10 @@ export abstract class Peer<in out Self extends Side> implements Connection<Self>
 
   reconfigure(options: ConnectionOptions): void {
     checkOptions(options, reconfigurable)
-    const changed = { ...this.#options, ...options }
+    const changed = changedBy(this.#options, options)
     this.settings = settings(changed)
     this.#options = changed
-    this.rpc?.reconfigured("pingInterval" in options)
+    this.rpc?.reconfigured(options.pingInterval !== undefined)
     this.outbound.reconfigured()
   }
 

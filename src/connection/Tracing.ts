@@ -69,6 +69,14 @@ export const handling = (
   )
 }
 
+/** A context without the span and the annotations of the program that has made a server or a client: handlers start clean. */
+export const detached = (context: Context.Context<never>): Context.Context<never> => {
+  const services = new Map(context.mapUnsafe)
+  for (const key of [Tracer.ParentSpan.key, References.CurrentLogAnnotations.key, References.CurrentLogSpans.key])
+    services.delete(key)
+  return Context.makeUnsafe(services)
+}
+
 /** A context in which log lines say whose handlers they come from. */
 export const annotated = (context: Context.Context<never>, { identity, protocol }: Subject): Context.Context<never> => {
   const annotations = Context.get(context, References.CurrentLogAnnotations)

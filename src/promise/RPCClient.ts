@@ -17,6 +17,7 @@ import {
   type CloseInfo,
   type CloseOptions,
   callback,
+  changedBy,
   checkOptions,
   connectionUrl,
   type Dial,
@@ -185,7 +186,8 @@ export class RPCClient<P extends string = string> extends ListenedEmitter<RPCCli
 
   /** Changes any option. A new identity takes effect at the next `connect()`. */
   reconfigure(options: Partial<RPCClientOptions>): void {
-    const { identity, ...changed } = { ...this.#options, identity: this.#nextIdentity, ...options }
+    const known: Partial<RPCClientOptions> = { ...this.#options, identity: this.#nextIdentity }
+    const { identity, ...changed } = changedBy(known, options)
     checkOptions({ identity, ...changed }, clientOptions)
     if (typeof identity !== "string" || identity === "") {
       throw new Error(
@@ -208,7 +210,9 @@ export class RPCClient<P extends string = string> extends ListenedEmitter<RPCCli
     if (this.peer === undefined) return
     const protocols = this.#spoken(this.peer)
     const { strictMode } = options.strictMode === undefined ? {} : toCoreWithDefaults({ ...all, protocols })
-    const isAboutReconnecting = ["reconnect", "maxReconnects", "backoff"].some((name) => Object.hasOwn(options, name))
+    const isAboutReconnecting = [options.reconnect, options.maxReconnects, options.backoff].some(
+      (value) => value !== undefined,
+    )
     this.peer.reconfigure({
       ...toCore({ ...options, ...defined({ strictMode }) }),
       ...(isAboutReconnecting ? { reconnect: reconnectOf(all) } : undefined),

@@ -15,6 +15,7 @@ import {
   type AcceptedStation,
   accept as accepted,
   type CloseOptions,
+  changedBy,
   checkOptions,
   ListenError,
   Rejected,
@@ -73,7 +74,7 @@ export class WebsocketUpgradeError extends Error {
 /** Decides about a client by calling `accept` or `reject`, now or later; the first call counts. */
 export type AuthCallback = (
   accept: (session?: unknown, protocol?: string) => void,
-  reject: (code?: number, message?: string) => void,
+  reject: (code?: number, message?: string, headers?: Readonly<Record<string, string>>) => void,
   handshake: Handshake,
   signal: AbortSignal,
 ) => unknown
@@ -130,7 +131,7 @@ export class RPCServer<P extends string = string> extends EventEmitter<RPCServer
 
   /** Changes any option, for the clients that connect from now on. */
   reconfigure(options: RPCServerOptions): void {
-    const changed = { ...this.#options, ...options }
+    const changed = changedBy(this.#options, options)
     checkOptions(changed, serverOptions)
     this.#server.reconfigure(toCoreServer(changed))
     this.#options = changed
@@ -151,14 +152,15 @@ export class RPCServer<P extends string = string> extends EventEmitter<RPCServer
     }
     return Effect.callback((resume) => {
       let decided = false
-      const refuse = (code: number, error: Error) => {
+      const refuse = (code: number, error: Error, headers: Readonly<Record<string, string>> = {}) => {
         if (decided) return
         decided = true
         abort(error)
         const isError = Number.isInteger(code) && code >= 400 && code <= 599
-        resume(rejected(isError ? code : 500, error instanceof WebsocketUpgradeError ? error.message : ""))
+        resume(rejected(isError ? code : 500, error instanceof WebsocketUpgradeError ? error.message : "", headers))
       }
-      const reject = (code = 400, message = "") => refuse(code, new WebsocketUpgradeError(code, message))
+      const reject: Parameters<AuthCallback>[1] = (code = 400, message = "", headers) =>
+        refuse(code, new WebsocketUpgradeError(code, message), headers)
       const accept = (session: unknown = {}, protocol?: string) => {
         if (decided) return
         if (protocol !== undefined && !protocols.has(protocol)) {
@@ -234,11 +236,26 @@ export class RPCServer<P extends string = string> extends EventEmitter<RPCServer
 const toPort = (port: unknown): number =>
   (typeof port === "string" && port.trim() !== "" ? Number(port) : port) as number
 
-const clientOptionsOf = ({ protocolRequired, wssOptions, ...options }: RPCServerOptions): SharedOptions => options
+const clientOptionsOf = ({
+  defaultProtocol,
+  protocolRequired,
+  wssOptions,
+  ...options
+}: RPCServerOptions): SharedOptions => options
+
+/** Who offers no subprotocol must not come around strict mode: he is judged by the first that is served, unless another is named. */
+const defaultProtocolOf = (options: RPCServerOptions): Pick<ServerOptions, "defaultProtocol"> => {
+  const { defaultProtocol, protocolRequired, strictMode, strictModeValidators } = options
+  const [first] = options.protocols ?? []
+  const name = defaultProtocol ?? (strictMode === true && protocolRequired !== true ? first : undefined)
+  return name === undefined ? {} : { defaultProtocol: protocolNamed(name, strictModeValidators) }
+}
 
 const toCoreServer = (options: RPCServerOptions): ServerOptions<never, AcceptedStation> => ({
   ...toCoreWithDefaults(options),
   protocols: protocolsOf(options),
   allowNoProtocol: options.protocolRequired !== true,
+  allowSlash: true,
+  ...defaultProtocolOf(options),
   ...(options.wssOptions === undefined ? undefined : { webSocket: options.wssOptions }),
 })

@@ -84,6 +84,8 @@ export interface BackoffOptions {
 export interface RPCServerOptions extends CommonOptions {
   /** Whether clients that offer no subprotocol are refused though some are served. Default `false`. */
   protocolRequired?: boolean
+  /** The subprotocol of clients that offer none. Default: none; in strict mode the first of `protocols`. */
+  defaultProtocol?: string
   /** Anything that `ws` takes for a server. */
   wssOptions?: ServerOptions
 }
@@ -137,6 +139,7 @@ export const clientOptions: Checks<RPCClientOptions> = {
 export const serverOptions: Checks<RPCServerOptions> = {
   ...commonOptions,
   protocolRequired: flag,
+  defaultProtocol: text,
   wssOptions: record,
 }
 

@@ -16,13 +16,14 @@ import { type Close, type CloseInfo, type CloseOptions, closeOf } from "../conne
 import type { Deadlines } from "../connection/Deadlines.ts"
 import type { Environment } from "../connection/Environment.ts"
 import { Hub, type Observer } from "../connection/Hub.ts"
+import { changedBy } from "../connection/OptionChecks.ts"
 import { type Settings, settings } from "../connection/Settings.ts"
 import * as supervised from "../connection/supervised.ts"
 import * as Tracing from "../connection/Tracing.ts"
 import * as Handlers from "../Handlers.ts"
 import * as Handshake from "../Handshake.ts"
 import * as Subprotocol from "../Subprotocol.ts"
-import type { Transport } from "../Transport.ts"
+import { surface, type Transport } from "../Transport.ts"
 import * as WebSocket from "../WebSocket.ts"
 import { AcceptedStation, type Acceptor } from "./AcceptedStation.ts"
 import * as HttpServers from "./HttpServer.ts"
@@ -102,7 +103,7 @@ export class StationServer implements Acceptor, Doorkeeper {
   }
 
   reconfigure(options: Options): void {
-    const changed = { ...this.#options, ...options }
+    const changed = changedBy(this.#options, options)
     const limits = limitsOf(changed)
     const acceptor = WebSocket.makeAcceptor(changed)
     this.#settings = settings(changed)
@@ -172,8 +173,8 @@ export class StationServer implements Acceptor, Doorkeeper {
   /** Lets a station in, or refuses it. */
   receive(upgrade: Upgrade): void {
     if (this.#isFull) return this.#refuse(upgrade, reject(503))
-    const handshake = Handshake.read(upgrade.request)
-    if (handshake === undefined) return this.#refuse(upgrade, reject(400, Handshake.faultOf(upgrade.request)))
+    const handshake = this.#read(upgrade)
+    if (handshake === undefined) return
     const { auth } = this.#options
     if (auth === undefined) return this.#admit(upgrade, handshake, undefined)
     const { authTimeout, maxPendingUpgrades } = this.#limits
@@ -184,6 +185,24 @@ export class StationServer implements Acceptor, Doorkeeper {
       Effect.suspend(() => auth(handshake)),
       authTimeout,
     )
+  }
+
+  /** Reads an upgrade request, or refuses it. */
+  #read(upgrade: Upgrade): Handshake.Handshake | undefined {
+    const { allowSlash = false, identify } = this.#options
+    const options = { allowSlash, identify, resolve: this.#limits.resolve }
+    try {
+      const handshake = Handshake.read(upgrade.request, options)
+      return handshake ?? this.#refuse(upgrade, reject(400, Handshake.faultOf(upgrade.request, options)))
+    } catch (defect) {
+      // A program's own `identify` may throw.
+      surface(defect)
+      return this.#refuse(upgrade, reject(500))
+    }
+  }
+
+  #keyOf(handshake: Handshake.Handshake): string {
+    return this.#options.registryKey?.(handshake) ?? handshake.identity
   }
 
   onAccepted({ handshake, upgrade }: PendingUpgrade, verdict: unknown, scope: Scope.Closeable): void {
@@ -207,8 +226,9 @@ export class StationServer implements Acceptor, Doorkeeper {
       return
     }
     const { duplicateIdentity = "replace", onConnected } = this.#options
-    const older = this.#registry.of(station.identity)
-    this.#registry.add(station)
+    const key = this.#keyOf(handshake)
+    const older = this.#registry.of(key)
+    this.#registry.add(key, station)
     if (scope !== undefined) station.adopt(scope)
     if (duplicateIdentity === "replace") {
       const how = { code: 1008, reason: "replaced by a newer connection", awaitPending: false, force: false }
@@ -223,15 +243,17 @@ export class StationServer implements Acceptor, Doorkeeper {
   #accept(upgrade: Upgrade, handshake: Handshake.Handshake, verdict: unknown): AcceptedStation | undefined {
     const { duplicateIdentity } = this.#options
     if (this.#isFull) return this.#refuse(upgrade, reject(503), handshake)
-    if (duplicateIdentity === "reject" && this.#registry.open(handshake.identity) !== undefined) {
+    if (duplicateIdentity === "reject" && this.#registry.open(this.#keyOf(handshake)) !== undefined) {
       return this.#refuse(upgrade, reject(409, "this identity is connected"), handshake)
     }
     const { protocol, session } = this.#choose(handshake, verdict)
-    const agreed = protocol === undefined || protocol.name === "" ? undefined : protocol.name
-    const transport = upgrade.accept(agreed)
-    if (transport === undefined) {
-      return this.#tellAborted(upgrade, new Error("the request is no WebSocket handshake"), handshake)
+    if (protocol === undefined && this.#options.onNoProtocol === "reject") {
+      return this.#refuse(upgrade, reject(400, this.#noCommonProtocol(handshake).message), handshake)
     }
+    // Of a default that the station does not offer the response says nothing.
+    const agreed = protocol !== undefined && handshake.protocols.has(protocol.name) ? protocol.name : undefined
+    const transport = upgrade.accept(agreed)
+    if (Upgrades.isRejected(transport)) return this.#refuse(upgrade, transport, handshake)
     if (protocol === undefined) {
       // OCPP-J 1.6 §3.1.2, 2.x part 4: the handshake is completed without a subprotocol, then the connection is closed.
       this.#turnAway(transport, { code: 1002, reason: "no common subprotocol" })
@@ -258,8 +280,10 @@ export class StationServer implements Acceptor, Doorkeeper {
       const { protocol, session } = verdict
       return { protocol: handshake.protocols.has(protocol.name) ? protocol : undefined, session }
     }
-    const { allowNoProtocol = false, protocols = [] } = this.#options
-    const mayBeNone = protocols.length === 0 || (allowNoProtocol && handshake.protocols.size === 0)
+    const { allowNoProtocol = false, defaultProtocol, protocols = [] } = this.#options
+    const offersNone = handshake.protocols.size === 0
+    if (offersNone && defaultProtocol !== undefined) return { protocol: defaultProtocol, session: verdict }
+    const mayBeNone = protocols.length === 0 || (allowNoProtocol && offersNone)
     const none = mayBeNone ? noProtocol : undefined
     const common = protocols.find(({ name }) => handshake.protocols.has(name))
     return { protocol: common ?? none, session: verdict }

@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream"
 import * as Data from "effect/Data"
 import type { Subprotocol } from "../Subprotocol.ts"
 import type { Transport } from "../Transport.ts"
-import type { Acceptor } from "../WebSocket.ts"
+import { type Acceptor, isTransport } from "../WebSocket.ts"
 
 /** Mark the verdicts of all copies of this package that a program has loaded. */
 const acceptedBrand = Symbol.for("effect-ocpp/Server/Accepted")
@@ -19,6 +19,8 @@ export class Rejected extends Data.TaggedError("Rejected")<{
   readonly code: number
   /** The response body. */
   readonly message: string
+  /** Further headers of the response. */
+  readonly headers: Readonly<Record<string, string>>
 }> {
   /** @internal */
   readonly [rejectedBrand] = true
@@ -26,13 +28,29 @@ export class Rejected extends Data.TaggedError("Rejected")<{
 
 /**
  * Refuses a station: `auth` fails with it. OCPP asks for 404 when the identity is unknown and 401 when the credentials
- * are wrong.
+ * are wrong. A 401 asks for Basic authentication, a 503 to come back in 10 seconds, unless the headers say otherwise.
  *
- * @throws {RangeError} when the code is not an HTTP error status.
+ * @throws {RangeError} when the code is not an HTTP error status, or a header cannot be written.
  */
-export const reject = (code = 400, message = ""): Rejected => {
-  if (Number.isInteger(code) && code >= 400 && code <= 599) return new Rejected({ code, message })
+export const reject = (code = 400, message = "", headers: Readonly<Record<string, string>> = {}): Rejected => {
+  if (Number.isInteger(code) && code >= 400 && code <= 599)
+    return new Rejected({ code, message, headers: checked(headers) })
   throw new RangeError(`reject takes an HTTP status from 400 to 599; got ${code}`)
+}
+
+/** Headers as they can be written: a name is a token, a value has no line breaks (RFC 9110 §5). */
+const checked = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> => {
+  for (const [name, value] of Object.entries(headers)) {
+    if (/^[!#$%&'*+\-.^`|~\w]+$/.test(name) && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)) continue
+    throw new RangeError(`reject takes headers that can be written; got ${JSON.stringify(name)}`)
+  }
+  return headers
+}
+
+/** Headers without which a status says too little: how to authenticate (RFC 9110 §15.5.2), when to come back (§15.6.4). */
+const usualHeaders: Readonly<Record<number, Readonly<Record<string, string>>>> = {
+  401: { "WWW-Authenticate": 'Basic realm="OCPP", charset="UTF-8"' },
+  503: { "Retry-After": "10" },
 }
 
 /** The success of an `auth` that chooses the subprotocol itself. */
@@ -62,8 +80,8 @@ export interface Upgrade {
   readonly socket: Duplex
   /** Calls `onGone` when the station goes away; until the returned function is called. */
   readonly watch: (onGone: () => void) => () => void
-  /** Completes the handshake with a subprotocol; `undefined` when the request is none that can be completed. */
-  readonly accept: (protocol: string | undefined) => Transport | undefined
+  /** Completes the handshake with a subprotocol, or says why it cannot be completed. */
+  readonly accept: (protocol: string | undefined) => Transport | Rejected
   /** Answers with an HTTP error, and ends the connection. */
   readonly refuse: (rejected: Rejected) => void
 }
@@ -80,6 +98,7 @@ export class HttpUpgrade implements Upgrade {
   readonly #acceptor: Acceptor
   /** What came behind the request's head. */
   #head: Uint8Array
+  #isOurs = true
 
   constructor(request: IncomingMessage, socket: Duplex, head: Uint8Array, acceptor: Acceptor) {
     this.request = request
@@ -112,28 +131,37 @@ export class HttpUpgrade implements Upgrade {
     }
   }
 
-  accept(protocol: string | undefined): Transport | undefined {
+  accept(protocol: string | undefined): Transport | Rejected {
     try {
-      this.socket.off("error", ignore)
-      return this.#acceptor.accept(this.request, this.socket, this.#head, protocol)
-    } catch {
-      // ws throws when another listener has upgraded this socket already; then it is not ours.
-      return undefined
+      const result = this.#acceptor.accept(this.request, this.socket, this.#head, protocol)
+      if (isTransport(result)) {
+        this.socket.off("error", ignore)
+        return result
+      }
+      return reject(result.code, result.message, result.headers)
+    } catch (cause) {
+      // ws throws when another listener has upgraded this socket already; then it is not ours to answer.
+      this.#isOurs = false
+      return reject(400, cause instanceof Error ? cause.message : "the socket is not ours")
     }
   }
 
-  refuse({ code, message }: Rejected): void {
+  refuse({ code, headers, message }: Rejected): void {
     const { socket } = this
+    if (!this.#isOurs) return
     if (!socket.writable) {
       socket.destroy()
       return
     }
     const body = Buffer.from(message)
+    const given = new Set(Object.keys(headers).map((name) => name.toLowerCase()))
+    const usual = Object.entries(usualHeaders[code] ?? {}).filter(([name]) => !given.has(name.toLowerCase()))
     const head = [
       `HTTP/1.1 ${code} ${STATUS_CODES[code] ?? "Rejected"}`,
       "Connection: close",
       "Content-Type: text/plain; charset=utf-8",
       `Content-Length: ${body.length}`,
+      ...[...usual, ...Object.entries(headers)].map(([name, value]) => `${name}: ${value}`),
     ]
     socket.once("finish", () => socket.destroy())
     socket.end(Buffer.concat([Buffer.from(`${head.join("\r\n")}\r\n\r\n`), body]))

@@ -1,4 +1,5 @@
 /** The options of a server: their defaults, and their refusal when they make no sense. */
+import type { IncomingMessage } from "node:http"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import {
@@ -25,6 +26,7 @@ import type { Handlers } from "../Handlers.ts"
 import type { Handshake } from "../Handshake.ts"
 import type { Subprotocol } from "../Subprotocol.ts"
 import type { makeAcceptor, SocketOptions } from "../WebSocket.ts"
+import { type Resolve, resolver, type TrustProxy } from "./addresses.ts"
 import type { Rejected } from "./Upgrade.ts"
 
 /** The options of a server. */
@@ -56,6 +58,27 @@ export interface ServerOptions<R = never, Station = unknown> extends ConnectionO
   readonly maxConnections?: number
   /** How many upgrade requests may wait for `auth`; one more gets 503. Default 256. */
   readonly maxPendingUpgrades?: number
+  /**
+   * The subprotocol of stations that offer none, as some chargers that speak 1.6. Nothing is agreed on in the handshake. Default: none; such a
+   * station is treated as one without a common subprotocol.
+   */
+  readonly defaultProtocol?: Subprotocol
+  /**
+   * What a station gets that has no subprotocol in common with the server: the handshake is completed without one and the connection closed with
+   * 1002, as the specification says; or 400 instead of the handshake, as its test cases TC_B_58 (2.1) and TC_088 (1.6) ask. Default `"close"`.
+   */
+  readonly onNoProtocol?: "close" | "reject"
+  /** Whether an identity may have a slash, percent-encoded in the path. Default `false`. */
+  readonly allowSlash?: boolean
+  /** Finds the identity of a station whose path does not end in it. `undefined` is answered with 400. Default: the last segment of the path. */
+  readonly identify?: (request: IncomingMessage) => string | undefined
+  /** The key under which a connection is registered: two tenants may have a station of the same identity. Default: the identity. */
+  readonly registryKey?: (handshake: Handshake) => string
+  /**
+   * Proxies that are believed when they say for whom they ask, as addresses or CIDR ranges; `X-Forwarded-For` is read from right to left, or
+   * `Forwarded` where that is named. Default: none; the address is that of the socket.
+   */
+  readonly trustProxy?: TrustProxy
   /** Whether a station that offers no subprotocol is let in, without one, though some are served. Default `false`. */
   readonly allowNoProtocol?: boolean
   /** When the Scope closes: how long calls in flight may go on before the connections close. Default 5 seconds. */
@@ -70,6 +93,7 @@ export interface Limits {
   readonly maxConnections: number
   readonly maxPendingUpgrades: number
   readonly shutdownGrace: number
+  readonly resolve: Resolve
 }
 
 const serverOptions: Checks<ServerOptions> = {
@@ -84,6 +108,14 @@ const serverOptions: Checks<ServerOptions> = {
   maxConnections: whenRead,
   maxPendingUpgrades: whenRead,
   allowNoProtocol: flag,
+  defaultProtocol: record,
+  onNoProtocol: whenRead,
+  allowSlash: flag,
+  identify: callback,
+  registryKey: callback,
+  trustProxy: (name, value) => {
+    if (!Array.isArray(value)) record(name, value)
+  },
   shutdownGrace: whenRead,
   webSocket: record,
 }
@@ -97,11 +129,13 @@ export const limitsOf = (options: Omit<ServerOptions, "handlers" | "onConnected"
   checkOptions(options, serverOptions)
   settings(options)
   checkStrictMode(options.strictMode, options.protocols ?? [])
+  oneOf("onNoProtocol", options.onNoProtocol ?? "close", ["close", "reject"])
   oneOf("duplicateIdentity", options.duplicateIdentity ?? "replace", ["replace", "reject", "allow"])
   return {
     authTimeout: millis("authTimeout", options.authTimeout ?? 10_000),
     maxConnections: count("maxConnections", options.maxConnections ?? Number.POSITIVE_INFINITY, 1),
     maxPendingUpgrades: count("maxPendingUpgrades", options.maxPendingUpgrades ?? 256, 1),
     shutdownGrace: millis("shutdownGrace", options.shutdownGrace ?? 5_000),
+    resolve: resolver(options.trustProxy),
   }
 }

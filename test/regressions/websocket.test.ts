@@ -47,7 +47,8 @@ describe("a transport", () => {
       yield* collectUncaught(1)
       const acceptor = WebSocket.makeAcceptor()
       const { url } = yield* http((request, socket, head) => {
-        acceptor.accept(request, socket, head, undefined)?.send("hi")
+        const transport = acceptor.accept(request, socket, head, undefined)
+        if (WebSocket.isTransport(transport)) transport.send("hi")
       })
       const transport = yield* WebSocket.dial(url, { protocols: [], handshakeTimeout: 1000 })
       const thrown = yield* Deferred.make<void>()
@@ -75,7 +76,7 @@ describe("a transport", () => {
       const accepted = yield* Deferred.make<Transport>()
       const { port } = yield* http((request, socket, head) => {
         const transport = acceptor.accept(request, socket, head, undefined)
-        if (transport !== undefined) Deferred.doneUnsafe(accepted, Exit.succeed(transport))
+        if (WebSocket.isTransport(transport)) Deferred.doneUnsafe(accepted, Exit.succeed(transport))
       })
       const peer = Net.connect(port, "127.0.0.1")
       peer.on("error", () => {}).resume()
