@@ -16,6 +16,8 @@ const rooms: ReadonlyArray<RegExp> = [
   /^(Connection|Backoff|WebSocket|Handshake)$/,
   /^(client|server)\/.*$/,
   /^(Client|Server|Security|Configurable)$/,
+  /^fleet\/.*$/,
+  /^Fleet$/,
   /^Middleware$/,
   /^(testing|promise)\/.*$/,
   /^index$/,
@@ -49,12 +51,14 @@ describe("the rooms", () => {
     expect(wrong).toEqual([])
   })
 
-  it("leave `ws` to WebSocket, and `node:http` to the server and its testing kit", () => {
+  it("leave `ws` to WebSocket, the engines' clients to their modules, and `node:http` to the server and its testing kit", () => {
     const users = (library: RegExp, withTypes: boolean) =>
       modules
         .filter(({ imports }) => imports.some(({ from, typeOnly }) => library.test(from) && (withTypes || !typeOnly)))
         .map(({ name }) => name)
     expect(users(/^ws$/, true)).toEqual(["WebSocket"])
+    expect(users(/^ioredis$/, true)).toEqual(["fleet/redis"])
+    expect(users(/^@nats-io\//, true)).toEqual(["fleet/nats"])
     expect(users(/^node:https?$/, false)).toEqual(["server/HttpServer", "server/Upgrade", "testing/MemoryUpgrade"])
   })
 

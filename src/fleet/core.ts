@@ -1,0 +1,6 @@
+/** What the fleet takes of the core beside its public modules, in one place. */
+export { type Checks, checkOptions, flag, whenRead } from "../connection/Checks.ts"
+export { detachable, State } from "../connection/Peer.ts"
+export { count, millis } from "../connection/Settings.ts"
+export { isTraced } from "../connection/Tracing.ts"
+export { NotConnectedError } from "../server/StationServer.ts"
