@@ -58,7 +58,7 @@ describe("the rooms", () => {
         .map(({ name }) => name)
     expect(users(/^ws$/, true)).toEqual(["WebSocket"])
     expect(users(/^ioredis$/, true)).toEqual(["fleet/redis"])
-    expect(users(/^@nats-io\//, true)).toEqual(["fleet/nats"])
+    expect(users(/^@nats-io\//, true).toSorted()).toEqual(["fleet/nats", "fleet/natsDirectory"])
     expect(users(/^node:https?$/, false)).toEqual(["server/HttpServer", "server/Upgrade", "testing/MemoryUpgrade"])
   })
 

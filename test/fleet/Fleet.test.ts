@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { Echo, makeFleet, pass } from "./support.ts"
+import { Echo, makeFleet, pass } from "./support/nodes.ts"
 
 describe("a call", () => {
   it.effect("reaches a station of another node, and brings its answer back", () =>
