@@ -59,7 +59,6 @@ class Link {
 
   ask<A>(verb: string, work: (directory: Directory) => A): Effect.Effect<A, EngineError> {
     return Effect.suspend(() => {
-      if (this.state === "crashed") return Effect.never
       if (!this.connected) return Effect.fail(EngineError.of(verb, "not connected", false))
       if (this.state === "up" && this.#hub.faults.latency === undefined)
         return Effect.sync(() => work(this.#hub.directory))
@@ -258,7 +257,7 @@ export class MemoryHub implements Engine {
     this.#linkOf(node).heal()
   }
 
-  /** A node's process is gone: its connection is closed, its lease goes on until it lapses. */
+  /** A node's process is gone: its connection is closed, its lease goes on until it lapses. What is left of it hears nothing. */
   crash(node: string): void {
     const link = this.#linkOf(node)
     link.state = "crashed"
