@@ -12,7 +12,7 @@ import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
 import type * as Action from "../Action.ts"
 import type { NotConnectedError } from "./core.ts"
-import type { Beat, Engine, Entry, Listener, Member } from "./Engine.ts"
+import type { Engine, Entry, Listener, Member } from "./Engine.ts"
 import { EngineClock } from "./EngineClock.ts"
 import type { EngineError } from "./EngineError.ts"
 import type { FleetFailure } from "./failures.ts"
@@ -31,9 +31,6 @@ import type { UnreachableError } from "./UnreachableError.ts"
 
 /** How long the engine must be away before calls of others are taken back, in milliseconds: shorter than `Liveness.silence`. */
 const takeBackAfter = 1_000
-
-/** After how many beats entries of dead nodes are swept, though nobody has been seen to die. */
-const sweepEvery = 150
 
 /** How a call of a station that is connected here is made. */
 export type CallLocally<S> = (station: S, request: Request) => Effect.Effect<unknown, FleetFailure>
@@ -69,8 +66,6 @@ export class FleetNode<S extends HostStation> implements Listener {
   #downSince = 0
   #inboxAt = 0
   #failedBeats = 0
-  #beats = 0
-  #wasLeader = false
   readonly #onUp = new Set<() => void>()
 
   constructor(host: Host<S>, settings: Settings, parts: Parts<S>) {
@@ -180,7 +175,10 @@ export class FleetNode<S extends HostStation> implements Listener {
   /** Everybody who is connected, as far as the directory knows, and who is connected here. */
   get entries(): Effect.Effect<ReadonlyArray<Entry>, EngineError> {
     return Effect.map(
-      Effect.suspend(() => this.member.entries),
+      Effect.andThen(
+        this.#renew,
+        Effect.suspend(() => this.member.entries),
+      ),
       (entries) => {
         const all = new Map<string, Entry>()
         for (const entry of entries) {
@@ -253,40 +251,40 @@ export class FleetNode<S extends HostStation> implements Listener {
     }).pipe(Effect.ignore)
   }
 
-  get #renew(): Effect.Effect<Beat, EngineError> {
+  /** Renews the lease, and takes what the engine says of time, of this node and of the others. */
+  get #renew(): Effect.Effect<void, EngineError> {
     return Effect.suspend(() => {
       const asked = this.clock.monotonic()
-      return Effect.tap(this.member.beat, ({ now }) => Effect.sync(() => this.clock.read(asked, now)))
+      return Effect.flatMap(this.member.beat, ({ lapsed, nodes, now }) => {
+        this.clock.read(asked, now)
+        if (this.liveness.beat(nodes)) this.outgoing.forgetNodes((node) => !this.liveness.nodes.has(node))
+        if (!lapsed || this.#leaving) return Effect.void
+        this.holdings.claimAll()
+        return Effect.logWarning("the lease of this node had lapsed: its stations are claimed again")
+      })
     })
   }
 
-  /** Renews the lease, and does what is to be done every few seconds. */
+  /** What is to be done every few seconds. */
   get #beat(): Effect.Effect<void, EngineError> {
     return Effect.gen({ self: this }, function* () {
-      const { lapsed, nodes } = yield* this.#renew
-      const isMissing = this.liveness.beat(nodes)
-      if (isMissing) this.outgoing.forgetNodes((node) => !this.liveness.nodes.has(node))
-      if (lapsed && !this.#leaving) {
-        yield* Effect.logWarning("the lease of this node had lapsed: its stations are claimed again")
-        this.holdings.claimAll()
-      }
-      yield* this.#lead(isMissing)
+      yield* this.#renew
+      yield* this.#lookAfterTheDead
       if (!this.#leaving) yield* this.holdings.audit
       yield* this.#checkInbox
     })
   }
 
-  /** One node looks after the dead: it finds nodes that nobody calls, and deletes what they have left in the directory. */
-  #lead(isMissing: boolean): Effect.Effect<void, EngineError> {
+  /** One node finds nodes that nobody calls and that are dead, and deletes what they have left; the others look after that one. */
+  get #lookAfterTheDead(): Effect.Effect<void, EngineError> {
     return Effect.gen({ self: this }, function* () {
-      const isNew = !this.#wasLeader
-      this.#wasLeader = this.liveness.isLeader
-      if (!this.#wasLeader) return
-      for (const node of this.liveness.nodes) {
+      const { isLeader, leader, nodes } = this.liveness
+      for (const node of isLeader ? nodes : [leader]) {
         if (node !== this.id && !(yield* this.member.presence(node)).listening) this.suspect(node)
       }
-      if (!isMissing && !isNew && ++this.#beats % sweepEvery !== 0) return
+      if (!isLeader || !this.liveness.isSweepDue) return
       const swept = yield* this.member.sweep
+      this.liveness.swept()
       if (swept > 0) yield* Effect.logInfo(`the directory has forgotten ${swept} stations of nodes that are gone`)
     })
   }
@@ -346,8 +344,7 @@ export class FleetNode<S extends HostStation> implements Listener {
     return Effect.gen({ self: this }, function* () {
       this.#member = yield* engine.join({ node: this.id, lease: this.#settings.lease }, this)
       this.#inboxAt = this.clock.monotonic()
-      const { nodes } = yield* this.#renew
-      this.liveness.beat(nodes)
+      yield* this.#renew
       for (const forever of [this.#ticking, this.#beating, this.holdings.worker]) yield* Effect.forkScoped(forever)
       const unsubscribe = this.#host.subscribe((event) => {
         if (event._tag === "Connected") this.holdings.add(event.station)

@@ -13,6 +13,9 @@ const patience = 250
 /** How often suspects are looked at, in milliseconds. */
 const interval = 250
 
+/** How often the directory is swept though nobody has been seen to die, in milliseconds. */
+const sweepInterval = 300_000
+
 /** What this asks of its node. */
 export interface Observer {
   readonly id: string
@@ -31,6 +34,7 @@ export class Liveness {
   /** Since when nobody listens to a suspect's inbox. */
   readonly #suspects = new Map<string, number | undefined>()
   #nodes: ReadonlySet<string> = new Set()
+  #sweepAt = Number.NEGATIVE_INFINITY
   #isLooking = false
   #lookedAt = Number.NEGATIVE_INFINITY
 
@@ -43,19 +47,33 @@ export class Liveness {
     return this.#nodes
   }
 
-  /** Whether this node does what one node has to do. */
+  /** The node that does what one node has to do. */
+  get leader(): string {
+    let first = this.#observer.id
+    for (const node of this.#nodes) if (node < first) first = node
+    return first
+  }
+
   get isLeader(): boolean {
-    const { id } = this.#observer
-    for (const node of this.#nodes) if (node < id) return false
-    return true
+    return this.leader === this.#observer.id
   }
 
   /** Takes the nodes of a beat. Returns whether one is missing that was there before. */
   beat(nodes: ReadonlyArray<string>): boolean {
     const before = this.#nodes
     this.#nodes = new Set(nodes)
-    for (const node of before) if (!this.#nodes.has(node)) return true
-    return false
+    const isMissing = [...before].some((node) => !this.#nodes.has(node))
+    if (isMissing) this.#sweepAt = Number.NEGATIVE_INFINITY
+    return isMissing
+  }
+
+  /** Whether the directory may hold what dead nodes have left. */
+  get isSweepDue(): boolean {
+    return this.#observer.clock.monotonic() >= this.#sweepAt
+  }
+
+  swept(): void {
+    this.#sweepAt = this.#observer.clock.monotonic() + sweepInterval
   }
 
   /** Somebody should look whether a node is alive. */
@@ -98,6 +116,8 @@ export class Liveness {
       if (clock.monotonic() - since < silence) return
       if (leased && !(yield* member.bury(node))) return void this.#suspects.delete(node)
       this.#suspects.delete(node)
+      this.#nodes = new Set([...this.#nodes].filter((each) => each !== node))
+      this.#sweepAt = Number.NEGATIVE_INFINITY
       onGone(node)
     }).pipe(Effect.ignore)
   }
