@@ -31,12 +31,12 @@ export class Directory {
     return claimed
   }
 
-  #claim(node: string, { age, identity, protocol }: Claim): Claimed {
+  #claim(node: string, { age, identity, protocol, since: known = Number.POSITIVE_INFINITY }: Claim): Claimed {
     const now = this.#now()
-    const since = now - age
+    const since = Math.min(now - age, known)
     const line = this.#lines.get(identity)
     const isOthers = line !== undefined && line.node !== node
-    if (isOthers && this.isLeased(line.node) && Math.min(line.since, now) > since) {
+    if (isOthers && this.isLeased(line.node) && isNewer(line, { node, since }, now)) {
       return { _tag: "Newer", identity, owner: ownerOf(line) }
     }
     this.#epoch = Math.max(this.#epoch + 1, Math.floor(now * 1_000))
@@ -96,5 +96,16 @@ export class Directory {
     this.#leases.clear()
   }
 }
+
+/** A connection, as far as it is compared with others. */
+interface Connection {
+  readonly node: string
+  /** On the engine's clock. */
+  readonly since: number
+}
+
+/** Whether an entry holds against a claim. */
+export const isNewer = (entry: Connection, claim: Connection, now: number): boolean =>
+  entry.since <= now && (entry.since > claim.since || (entry.since === claim.since && entry.node > claim.node))
 
 const ownerOf = ({ epoch, node, protocol }: Line): Owner => ({ node, epoch, protocol })

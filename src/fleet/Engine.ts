@@ -36,6 +36,8 @@ export interface Claim {
   readonly protocol: string
   /** How long it has been connected, in milliseconds. Clocks of two nodes are never compared, ages are. */
   readonly age: number
+  /** When the engine has once said that the same connection was made; the earlier of the two counts. */
+  readonly since?: number | undefined
   /** The epoch with which the node owned the same connection until now, if it did. */
   readonly epoch?: number | undefined
 }
@@ -112,8 +114,9 @@ export interface Member {
   /** The longest message that the engine carries, in bytes of UTF-8. */
   readonly maxMessageBytes: number
   /**
-   * Enters stations into the directory: at most a few hundred at a time. An entry stays when its connection is newer than the
-   * claim's, on the engine's clock, and its node's lease is valid. Answers are in the order of the claims.
+   * Enters stations into the directory: at most a few hundred at a time. Another node's entry stays when its connection is newer than
+   * the claim's, on the engine's clock, and its lease is valid; of two that are equally old, that of the node whose id is greater. One that is
+   * newer than now was entered before the engine's clock went back, and gives way. Answers are in the order of the claims.
    */
   readonly claim: (claims: ReadonlyArray<Claim>) => Effect.Effect<ReadonlyArray<Claimed>, EngineError>
   /** Compares and deletes. */

@@ -123,12 +123,15 @@ export class Holdings<S extends HostStation> {
     for (const held of this.#held.values()) this.#claim(held)
   }
 
-  /** Another node says that it has a newer connection. */
+  /**
+   * Another node says that it has won a station of this one. That it has the newer connection is not certain: it also wins while this
+   * node's lease has lapsed. So the engine is asked, and a claim that it refuses closes the connection.
+   */
   replaced(identity: string, epoch: number): void {
     const held = this.#held.get(identity)
     if (held === undefined) return
     held.othersEpoch = Math.max(held.othersEpoch, epoch)
-    if (held.epoch !== undefined && held.epoch < epoch) this.#fence(held)
+    if (held.epoch !== undefined && held.epoch < epoch) this.#claim(held)
   }
 
   #fence(held: Held<S>): void {
@@ -198,10 +201,8 @@ export class Holdings<S extends HostStation> {
   }
 
   #claimOf({ connectedAt, epoch, since, station }: Held<S>): Claim {
-    const { clock } = this.#keeper
-    // A machine that was suspended may have stopped its monotonic clock: then the engine's knows better.
-    const age = Math.max(clock.monotonic() - connectedAt, since === undefined ? 0 : clock.now() - since)
-    return { identity: station.identity, protocol: station.protocol, age, epoch }
+    const age = this.#keeper.clock.monotonic() - connectedAt
+    return { identity: station.identity, protocol: station.protocol, age, since, epoch }
   }
 
   #settle(some: ReadonlyArray<Held<S>>, claimed: ReadonlyArray<Claimed>): void {
@@ -228,7 +229,7 @@ export class Holdings<S extends HostStation> {
     held.since = since
     const current = this.#held.get(identity)
     if (current === undefined) this.disown(identity, epoch)
-    else if (current === held && held.othersEpoch > epoch) this.#fence(held)
+    else if (current === held && held.othersEpoch > epoch) this.#claim(held)
   }
 
   /** Looks some stations up, and claims those again which the directory has forgotten. */

@@ -7,6 +7,7 @@
 import { JetStreamApiError, jetstream, StorageType } from "@nats-io/jetstream"
 import { type KV, type KvEntry, Kvm } from "@nats-io/kv"
 import type { NatsConnection } from "@nats-io/transport-node"
+import { isNewer } from "./Directory.ts"
 import type { Beat, Change, Claim, Claimed, Entry, Owner, Release } from "./Engine.ts"
 import { isNumber, isRecord, isString } from "./guards.ts"
 
@@ -74,14 +75,14 @@ export class NatsDirectory {
   }
 
   async #claim(claim: Claim, isAlive: (node: string) => Promise<boolean>): Promise<Claimed> {
-    const { age, epoch, identity, protocol } = claim
-    const value = JSON.stringify({ node: this.#node, age, protocol })
+    const { age, epoch, identity, protocol, since } = claim
+    const value = JSON.stringify({ node: this.#node, age, since, protocol })
     let revision = Math.max(0, (epoch ?? 0) - this.#base)
     let previous: Owner | undefined
     for (let attempt = 0; attempt < attempts; attempt++) {
       const won = await this.#write(identity, value, revision)
       if (won !== undefined) {
-        return { _tag: "Owned", identity, epoch: this.#base + won, since: this.#now - age, previous }
+        return { _tag: "Owned", identity, epoch: this.#base + won, since: earlier(this.#now - age, since), previous }
       }
       const entry = await this.#stations.get(keyOf(identity))
       const line = entry === null ? undefined : this.#lineOf(entry)
@@ -89,7 +90,8 @@ export class NatsDirectory {
       previous = undefined
       if (line === undefined || line.node === this.#node) continue
       const now = this.#now
-      if (Math.min(line.since, now) > now - age && (await isAlive(line.node))) {
+      const own = { node: this.#node, since: earlier(now - age, since) }
+      if (isNewer(line, own, now) && (await isAlive(line.node))) {
         return { _tag: "Newer", identity, owner: ownerOf(line) }
       }
       previous = ownerOf(line)
@@ -204,9 +206,10 @@ export class NatsDirectory {
     if (entry.operation !== "PUT") return undefined
     const value: unknown = parse(entry.string())
     if (!isRecord(value) || !isString(value.node) || !isNumber(value.age) || !isString(value.protocol)) return undefined
-    const { age, node, protocol } = value
+    const { age, node, protocol, since } = value
     const { created, revision } = entry
-    return { node, protocol, revision, epoch: this.#base + revision, since: created.getTime() - age }
+    const connected = earlier(created.getTime() - age, isNumber(since) ? since : undefined)
+    return { node, protocol, revision, epoch: this.#base + revision, since: connected }
   }
 }
 
@@ -214,6 +217,9 @@ export class NatsDirectory {
 export const keyOf = (identity: string): string => `k${Buffer.from(identity).toString("base64url")}`
 
 const identityOf = (key: string): string => Buffer.from(key.slice(1), "base64url").toString()
+
+const earlier = (since: number, known: number | undefined): number =>
+  known === undefined ? since : Math.min(since, known)
 
 const ownerOf = ({ epoch, node, protocol }: Line): Owner => ({ node, epoch, protocol })
 

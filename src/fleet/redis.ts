@@ -200,7 +200,12 @@ class RedisMember implements Member {
   }
 
   claim(claims: ReadonlyArray<Claim>): Effect.Effect<ReadonlyArray<Claimed>, EngineError> {
-    const args = claims.flatMap(({ age, identity, protocol }) => [identity, Math.round(age * 1_000), protocol])
+    const args = claims.flatMap(({ age, identity, protocol, since }) => [
+      identity,
+      Math.round(age * 1_000),
+      since === undefined ? "" : Math.round(since * 1_000),
+      protocol,
+    ])
     return Effect.map(this.#eval("claim", scripts.claim, ...args), (answer) => {
       const texts = textsOf(answer)
       return claims.map(({ identity }, i) => claimedOf(identity, texts.slice(6 * i, 6 * i + 6)))

@@ -26,7 +26,7 @@ local tell = function()
 end
 `
 
-/** Arguments: identity, age in microseconds, protocol of each. Answers with six texts for each. */
+/** Arguments: identity, age and time of connecting in microseconds, protocol of each. Answers with six texts for each. */
 export const claim = `${head}
 local last = tonumber(redis.call('GET', prefix .. ':epoch') or '0')
 local epoch = math.max(last, now - 1)
@@ -37,11 +37,13 @@ local leased = function(node)
 end
 local answers = {}
 local answer = function(...) for _, value in ipairs({...}) do answers[#answers + 1] = value end end
-for i = 3, #ARGV, 3 do
-  local identity, since, protocol = ARGV[i], now - tonumber(ARGV[i + 1]), ARGV[i + 2]
+local newer = function(its, node, since) return its <= now and (its > since or (its == since and node > me)) end
+for i = 3, #ARGV, 4 do
+  local identity, protocol = ARGV[i], ARGV[i + 3]
+  local since = math.min(now - tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]) or math.huge)
   local itsEpoch, itsSince, node, itsProtocol = entry(identity)
   local others = itsEpoch and node ~= me
-  if others and leased(node) and math.min(tonumber(itsSince), now) > since then
+  if others and leased(node) and newer(tonumber(itsSince), node, since) then
     answer('newer', itsEpoch, itsSince, itsEpoch, node, itsProtocol)
   else
     epoch = epoch + 1
