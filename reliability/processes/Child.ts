@@ -67,6 +67,11 @@ export class Child<C extends Commands> {
     clearTimeout(late)
   }
 
+  /** For `SIGSTOP` and `SIGCONT`. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
   kill(): void {
     this.#mayEnd = true
     this.#child.kill("SIGKILL")

@@ -1,7 +1,7 @@
 /** A TCP proxy in front of an engine: it carries, refuses, or stands still without anybody being told. */
 import * as Net from "node:net"
 
-export interface Proxy {
+export interface EngineProxy {
   readonly port: number
   /** Drops every connection, and refuses new ones. */
   readonly cut: () => void
@@ -13,7 +13,7 @@ export interface Proxy {
 }
 
 /** A proxy on a free port of this machine, in front of another port of it. */
-export const makeProxy = async (target: number): Promise<Proxy> => {
+export const makeProxy = async (target: number): Promise<EngineProxy> => {
   let mode: "carry" | "cut" | "stall" = "carry"
   const sockets = new Set<Net.Socket>()
   const server = Net.createServer((client) => {
