@@ -4,6 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import type * as Client from "../../src/Client.ts"
+import * as Connection from "../../src/Connection.ts"
 import * as Fleet from "../../src/Fleet.ts"
 import * as Handlers from "../../src/Handlers.ts"
 import { RPCGenericError, RPCSecurityError } from "../../src/RPCError.ts"
@@ -313,6 +315,22 @@ describe("a station that moves", () => {
       }),
   )
 
+  it.effect("during a short cut of its old node is closed there as soon as that is back", () =>
+    Effect.gen(function* () {
+      const { a, b, c, hub } = yield* makeFleet
+      const old: Array<Client.Client> = []
+      for (let i = 0; i < 300; i++) old.push(yield* a.connect(`CP${i}`, { handlers: answering("old") }))
+      hub.cut(a.id)
+      yield* b.connect("CP299", { handlers: answering("new") })
+      yield* pass(500)
+      hub.heal(a.id)
+      yield* pass(400)
+      expect(old[299]?.state).toBe(Connection.State.CLOSED)
+      expect(old[0]?.state).toBe(Connection.State.OPEN)
+      expect(yield* outcome(echo(c.fleet, "CP299"))).toEqual(Exit.succeed({ text: "new: hi" }))
+    }),
+  )
+
   it.effect("is found in the second call by a node that remembers an owner that does not answer", () =>
     Effect.gen(function* () {
       const { a, b, c, hub } = yield* makeFleet
@@ -323,6 +341,45 @@ describe("a station that moves", () => {
       expect(yield* failure(echo(c.fleet, "CP001", "hi", 500))).toEqual(failed({ _tag: "TimeoutError", sent: true }))
       expect(yield* outcome(echo(c.fleet, "CP001"))).toEqual(Exit.succeed({ text: "new: hi" }))
       hub.heal(a.id)
+    }),
+  )
+})
+
+describe("a connection to the engine that breaks while a call is being handed over", () => {
+  it.effect("leaves open whether it was: that counts as sent, and the answer is still waited for", () =>
+    Effect.gen(function* () {
+      const { a, b, hub } = yield* makeFleet
+      const got: Array<string> = []
+      yield* a.connect("CP001", { handlers: silent(got) })
+      // The owner becomes known.
+      expect(yield* failure(b.fleet.call("CP001", "Nothing"))).toEqual(failed({ _tag: "RPCError" }))
+      hub.faults = { latency: () => 50 }
+      const call = yield* Effect.forkChild(failure(echo(b.fleet, "CP001", "hi", 1_000)), { startImmediately: true })
+      yield* pass(80)
+      hub.cut(b.id)
+      yield* pass(100)
+      expect(got).toEqual(["hi"])
+      expect(call.pollUnsafe()).toBeUndefined()
+      yield* pass(2_000)
+      expect(yield* Fiber.join(call)).toEqual(failed({ _tag: "TimeoutError", sent: true }))
+      hub.faults = {}
+    }),
+  )
+
+  it.effect("does not lose the answer when it is back in time", () =>
+    Effect.gen(function* () {
+      const { a, b, hub } = yield* makeFleet
+      yield* a.connect("CP001")
+      expect(yield* outcome(echo(b.fleet, "CP001"))).toEqual(Exit.succeed({ text: "CP001: hi" }))
+      hub.faults = { latency: () => 50 }
+      const call = yield* Effect.forkChild(echo(b.fleet, "CP001", "again", 3_000), { startImmediately: true })
+      yield* pass(80)
+      hub.cut(b.id)
+      hub.faults = {}
+      yield* pass(300)
+      hub.heal(b.id)
+      yield* pass(1_000)
+      expect(call.pollUnsafe()).toEqual(Exit.succeed({ text: "CP001: again" }))
     }),
   )
 })
@@ -376,6 +433,16 @@ describe("an engine that is away", () => {
       hub.directory.release(a.id, [{ identity: "CP001", epoch: undefined }])
       yield* pass(5_000, 50)
       expect(yield* outcome(echo(b.fleet, "CP001"))).toEqual(Exit.succeed({ text: "CP001: hi" }))
+    }),
+  )
+
+  it.effect("that names a node for a station which is not there is put right by the first call", () =>
+    Effect.gen(function* () {
+      const { a, b, hub } = yield* makeFleet
+      hub.directory.claim(a.id, [{ identity: "CP001", protocol: "", age: 0 }])
+      expect(yield* failure(echo(b.fleet, "CP001"))).toEqual(failed({ _tag: "NotConnectedError" }))
+      yield* pass(50)
+      expect(hub.directory.entries()).toEqual([])
     }),
   )
 
