@@ -43,7 +43,7 @@ for (const kind of kinds) {
     continue
   }
   console.log(`${kind}: 3 nodes, 300 stations, ${rate} calls a second from each node, seed ${seed}`)
-  const trial = new Trial(kind, { seed, rate, pace: values.short ? 0.35 : 1 })
+  const trial = new Trial(kind, { seed, rate, pace: values.short ? 0.17 : 1 })
   try {
     await trial.prepare()
     for (let round = 0; round < rounds; round++) await trial.round()
