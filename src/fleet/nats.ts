@@ -96,6 +96,14 @@ export const layer = (options: Options = {}): Layer.Layer<Engine> => Layer.sync(
 export const layerConfig = (options: Configurable<Options>): Layer.Layer<Engine, Config.ConfigError> =>
   Layer.unwrap(Effect.map(resolve<Options>(options), layer))
 
+/** A message that leaves at the end of this turn of the event loop. */
+interface Unsent {
+  readonly subject: string
+  readonly message: string
+  readonly reply: string
+  readonly resume: (effect: Effect.Effect<"handed" | "nobody", EngineError>) => void
+}
+
 class NatsMember implements Member {
   readonly maxMessageBytes: number
   readonly #connection: NatsConnection
@@ -112,7 +120,7 @@ class NatsMember implements Member {
   #lastSent = 0
   /** The messages of which the server has said that nobody listens. */
   readonly #undelivered = new Set<string>()
-  #flushing: Promise<void> | undefined
+  #unsent: Array<Unsent> = []
 
   constructor(
     connection: NatsConnection,
@@ -246,11 +254,13 @@ class NatsMember implements Member {
   }
 
   send(node: string, message: string): Effect.Effect<"handed" | "nobody", EngineError> {
-    const sent = this.#ask("send", async () => {
+    const sent = Effect.callback<"handed" | "nobody", EngineError>((resume) => {
+      if (!this.#isUp) return resume(EngineError.of("send", "NATS cannot be reached", false))
       const reply = `${this.#replies}.${++this.#lastSent}`
-      this.#connection.publish(this.#inboxOf(node), message, { reply })
-      await this.#flushed
-      return this.#undelivered.delete(reply) ? "nobody" : "handed"
+      // What is sent in one turn of the event loop leaves in one write, and shares one question to the server.
+      if (this.#unsent.push({ subject: this.#inboxOf(node), message, reply, resume }) === 1) {
+        setImmediate(() => this.#sendAll())
+      }
     })
     return Effect.timeoutOrElse(sent, {
       duration: patience,
@@ -258,16 +268,29 @@ class NatsMember implements Member {
     })
   }
 
-  /**
-   * The server has read what was published, and what it had to say about that has come before its answer. What is sent in one tick shares
-   * one question.
-   */
-  get #flushed(): Promise<void> {
-    this.#flushing ??= Promise.resolve().then(() => {
-      this.#flushing = undefined
-      return this.#connection.flush()
-    })
-    return this.#flushing
+  /** When the server answers it has read what was published, and what it had to say about that has come before. */
+  #sendAll(): void {
+    const unsent = this.#unsent
+    this.#unsent = []
+    if (!this.#isUp) {
+      const lost = EngineError.of("send", "NATS cannot be reached", false)
+      for (const { resume } of unsent) resume(lost)
+      return
+    }
+    const failed = (error: unknown) => {
+      const maybe = EngineError.of("send", error, true)
+      for (const { resume } of unsent) resume(maybe)
+    }
+    try {
+      for (const { message, reply, subject } of unsent) this.#connection.publish(subject, message, { reply })
+      this.#connection.flush().then(() => {
+        for (const { reply, resume } of unsent) {
+          resume(Effect.succeed(this.#undelivered.delete(reply) ? "nobody" : "handed"))
+        }
+      }, failed)
+    } catch (error) {
+      failed(error)
+    }
   }
 
   get beat(): Effect.Effect<Beat, EngineError> {

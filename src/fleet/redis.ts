@@ -101,6 +101,7 @@ class RedisMember implements Member {
   readonly #lease: number
   readonly #listener: Listener
   readonly #watchers = new Set<(changes: ReadonlyArray<Change>) => void>()
+  #corked: Redis["stream"] | undefined
   #isUp = false
   #isEntered = false
   #lastError: Error | undefined
@@ -183,7 +184,20 @@ class RedisMember implements Member {
   #ask<A>(verb: string, work: () => Promise<A>): Effect.Effect<A, EngineError> {
     return Effect.suspend(() => {
       if (!this.#isUp) return Effect.fail(EngineError.of(verb, "Redis cannot be reached", false))
+      this.#cork()
       return Effect.tryPromise({ try: work, catch: (error) => EngineError.of(verb, error, !isReply(error)) })
+    })
+  }
+
+  /** What is sent in one turn of the event loop leaves in one write. */
+  #cork(): void {
+    const { stream } = this.#commands
+    if (this.#corked === stream) return
+    this.#corked = stream
+    stream.cork()
+    setImmediate(() => {
+      stream.uncork()
+      if (this.#corked === stream) this.#corked = undefined
     })
   }
 
