@@ -131,6 +131,7 @@ class Run {
       subprotocol: this.#protocol.name as Oracle.Subprotocol,
       strict: this.#batch.strict,
       handles: this.#handles,
+      hasMade: (id) => this.#calls.has(id),
       handling: this.#handling,
       pending: this.#pending,
     }

@@ -17,6 +17,8 @@ export interface Situation {
   readonly handling: ReadonlySet<string>
   /** The receiver's own calls that have no answer yet: message id and action. */
   readonly pending: ReadonlyMap<string, string>
+  /** Whether a message id is, or was, that of a call of the receiver's own. */
+  readonly hasMade: (messageId: string) => boolean
 }
 
 /** An answer that may come. */
@@ -100,7 +102,7 @@ const toCall = ([, id, action, payload]: ReadonlyArray<unknown>, situation: Situ
   if (isFrameBroken && isUnreadable(payload)) return refused(id, ["RpcFrameworkError", format], "maybe")
   if (isFrameBroken) return refused(id, ["RpcFrameworkError"], "yes")
   if (isUnreadable(payload)) return refused(id, [format], "maybe")
-  if (!handles(action)) return refused(id, ["NotImplemented"], "no")
+  if (!handles(action)) return refused(id, [isKnown(subprotocol, action) ? "NotSupported" : "NotImplemented"], "no")
   if (strict && action === sendAction && subprotocol === "ocpp2.1") return toSendAsCall(id, payload, situation)
   const faults = strict ? callFaults(action, payload, situation) : []
   if (faults.length > 0) return refused(id, faults, "no")
@@ -110,7 +112,7 @@ const toCall = ([, id, action, payload]: ReadonlyArray<unknown>, situation: Situ
 const callFaults = (action: string, payload: unknown, situation: Situation): ReadonlyArray<string> => {
   const format = spelt("FormatViolation", situation.subprotocol)
   return faultsOf(situation, action, "request", payload === undefined ? {} : payload) === undefined
-    ? ["ProtocolError", ...(payload === undefined ? [format] : [])]
+    ? ["NotImplemented", ...(payload === undefined ? [format] : [])]
     : payload === undefined
       ? [format]
       : (faultsOf(situation, action, "request", payload) ?? [])
@@ -138,7 +140,12 @@ const toSend = ([, id, action, payload]: ReadonlyArray<unknown>, situation: Situ
 
 const toResult = ([, id, payload]: ReadonlyArray<unknown>, situation: Situation): Reaction => {
   const action = typeof id === "string" ? situation.pending.get(id) : undefined
-  if (typeof id !== "string" || action === undefined || isUnreadable(payload)) return { answer: undefined, bad: "yes" }
+  if (typeof id !== "string") return { answer: undefined, bad: "yes" }
+  if (isUnreadable(payload)) {
+    const settles = { messageId: id, codes: ["FormatViolation"] }
+    return { answer: undefined, bad: "yes", ...(action === undefined ? {} : { settles }) }
+  }
+  if (action === undefined) return stray(id, situation)
   const faults = situation.strict ? (faultsOf(situation, action, "response", payload) ?? []) : []
   if (faults.length === 0) {
     return { answer: undefined, settles: { messageId: id, result: payload ?? {} }, bad: "no" }
@@ -151,14 +158,17 @@ const toResult = ([, id, payload]: ReadonlyArray<unknown>, situation: Situation)
   }
 }
 
-const toError = ([, id, code, , details]: ReadonlyArray<unknown>, situation: Situation): Reaction => {
-  const isPending = typeof id === "string" && situation.pending.has(id)
-  const isObject = typeof details === "object" && details !== null && !Array.isArray(details)
-  if (!isPending || typeof code !== "string" || (isObject && isUnreadable(details))) {
-    return { answer: undefined, bad: "yes" }
-  }
-  return { answer: undefined, settles: { messageId: id, codes: [code] }, bad: "no" }
+/** Whatever else an error frame holds, its call has ended. */
+const toError = ([, id, code]: ReadonlyArray<unknown>, situation: Situation): Reaction => {
+  if (typeof id !== "string") return { answer: undefined, bad: "yes" }
+  if (!situation.pending.has(id)) return stray(id, situation)
+  return { answer: undefined, settles: { messageId: id, codes: [typeof code === "string" ? code : "?"] }, bad: "no" }
 }
+
+/** An answer to a call that has ended may come late; one to no call at all is a bad message. */
+const stray = (id: string, { hasMade }: Situation): Reaction => ({ answer: undefined, bad: hasMade(id) ? "no" : "yes" })
+
+const isKnown = (subprotocol: Subprotocol, action: string): boolean => schemas.has(`${subprotocol} request ${action}`)
 
 /** Nested too deeply, or with a number that is none. It must not overflow the stack itself. */
 const isUnreadable = (root: unknown): boolean => {

@@ -121,6 +121,7 @@ const situationOf = (protocol: Protocol): Situation => ({
   handles: (action) => corpusFor(protocol).responses.has(action),
   handling: new Set(),
   pending: new Map(),
+  hasMade: () => false,
 })
 
 const someTexts = (random: Random.Random, protocol: Protocol, length: number) =>
